@@ -1,0 +1,1 @@
+"""What an adversary does, one technique a file."""

@@ -1,0 +1,1 @@
+"""The command line: commands are the catalogue, flags are the fields."""

@@ -1,0 +1,1 @@
+"""What everything is made of: generators, latents, techniques, model files, reports, errors, randomness."""

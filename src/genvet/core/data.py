@@ -1,0 +1,31 @@
+"""What a technique may be given besides its target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from genvet.core.errors import BadInput
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images (n, c, h, w) or sounds (n, 1, t), float in [-1, 1], with where each came from."""
+
+    x: Tensor
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def fitting(self, shape: tuple[int, ...]) -> Tensor:
+        """The tensor, where one sample has this shape; raises BadInput otherwise."""
+        if tuple(self.x.shape[1:]) != tuple(shape):
+            raise BadInput(
+                "the images do not fit this generator",
+                expected=f"{tuple(shape)} a sample",
+                got=str(tuple(self.x.shape[1:])),
+                hint="give images of the generator's own size and channels (a folder of images is resized for you)",
+            )
+        return self.x

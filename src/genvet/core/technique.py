@@ -1,0 +1,95 @@
+"""A technique is a frozen config with one verb: calling it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, get_type_hints
+
+from torch import Tensor
+
+from genvet.core.modelfile import Evidence
+from genvet.core.report import Figure, Measure, Record, Table
+from genvet.core.rng import Rng
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Images (n, c, h, w) or sounds (n, 1, t) in [-1, 1] on their way to a file beside the report."""
+
+    title: str
+    x: Tensor
+    captions: tuple[str, ...] = ()
+    caption: str = ""
+    columns: int = 8
+
+
+class Result:
+    """What a probe measured: holds tensors, speaks numbers. Subclasses are frozen dataclasses."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """One or two sentences for a reader in a hurry; a clean result states its power."""
+
+    def measures(self) -> tuple[Measure, ...]:
+        return ()
+
+    def figures(self) -> tuple[Figure | Picture, ...]:
+        return ()
+
+    def tables(self) -> tuple[Table, ...]:
+        return ()
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        return ()
+
+    @property
+    def queries(self) -> int:
+        """How many outputs of the generator it took."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The `given` of a technique that needs nothing but its target."""
+
+
+class Technique(Record):
+    """The knobs are the fields; the name is the file's."""
+
+    source: ClassVar[str]
+    """The paper, section and equation that it comes from."""
+    smoke: ClassVar[dict[str, Any]] = {}
+    """A config that runs in about a second, for the contract tests."""
+    depths: ClassVar[dict[str, dict[str, Any]]] = {}
+    """What `scan --depth` changes: quick, standard, deep. A depth set to None leaves the technique out."""
+    version: ClassVar[int] = 1
+    """Raised whenever the same config would measure something else."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The file below its room: genvet/inspections/output/brute_force.py is output.brute_force."""
+        return cls.__module__.removeprefix("genvet.").partition(".")[2]
+
+
+class Probe(Technique):
+    """Measures: attacks, inspections, studies. The annotation of `target` is the access it needs."""
+
+    def __call__(self, target: Any, given: Any, rng: Rng) -> Result:
+        raise NotImplementedError
+
+    @classmethod
+    def access(cls) -> type[Any]:
+        """The view of the target that it is to be handed."""
+        return _hints(cls)["target"]
+
+    @classmethod
+    def gift(cls) -> type[Any]:
+        """Its own dataclass of what it may be given."""
+        return _hints(cls)["given"]
+
+
+@cache
+def _hints(probe: type[Probe]) -> dict[str, type[Any]]:
+    return get_type_hints(probe.__call__)

@@ -1,0 +1,1 @@
+"""Looking at a model from outside and inside, one technique a file."""

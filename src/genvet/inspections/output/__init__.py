@@ -1,0 +1,1 @@
+"""Inspections of what the generator puts out."""

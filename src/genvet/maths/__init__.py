@@ -1,0 +1,1 @@
+"""Pure functions of tensors. No files, no generators."""

@@ -1,0 +1,1 @@
+"""Architectures, written from the papers and the public tensor names, in plain operations."""

@@ -1,0 +1,1 @@
+"""Report in, one self-contained HTML page out; also SARIF."""

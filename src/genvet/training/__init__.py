@@ -1,0 +1,1 @@
+"""Recipes that train, one file each."""
