@@ -1,4 +1,4 @@
-"""The report, schema 1: plain values that cross a process border, hold no tensors, and read the same in every reader."""
+"""The report, schema 1: plain values that cross a process border and hold no tensors."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Figure(Record):
     title: str
     caption: str = ""
     data: dict[str, Any] = Field(default_factory=dict)
-    """curve, scatter: {series: {name: [[x...], [y...]]}, x, y, log}. bars: {labels, values}. histogram: {counts, edges}.
-    heat: {values}. grid: {captions}."""
+    """curve, scatter: {series: {name: [[x...], [y...]]}, x, y, log}. bars: {labels, values}.
+    histogram: {counts, edges}. heat: {values}. grid: {captions}."""
     file: str = ""
     """PNG or WAV, relative to the report; named by a counter, never by the file that was scanned."""
 

@@ -1,0 +1,128 @@
+"""What every technique must keep, by its place in the catalogue."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from genvet.catalogue import techniques
+from genvet.core.data import Images
+from genvet.core.generator import Generator
+from genvet.core.latent import Latent
+from genvet.core.modelfile import ModelFile
+from genvet.core.report import Finding
+from genvet.core.technique import Nothing, Probe, Technique
+from genvet.engine import assess
+
+ENTRIES = techniques()
+
+
+def toy_generator() -> Generator:
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    return Generator(module=net.eval(), latent=Latent(6), shape=(1, 8, 8), name="mlp")
+
+
+def toy_file() -> ModelFile:
+    return ModelFile(path="toy.pt", sha256="0" * 64, size=1, format="pickle")
+
+
+def target_for(probe: type[Probe]) -> Any:
+    access = probe.access()
+    if access is ModelFile:
+        return toy_file()
+    if access is Generator:
+        return toy_generator()
+    pytest.fail(f"no toy target for {access}: add one here")
+
+
+def gift_for(probe: type[Probe]) -> Any:
+    """Its `given`, with random images for every field that takes them."""
+    images = Images(x=torch.rand(3, 1, 8, 8, generator=torch.manual_seed(1)) * 2 - 1, names=("a", "b", "c"))
+    gift = probe.gift()
+    return gift(**{f.name: images for f in dataclasses.fields(gift)}) if gift is not Nothing else Nothing()
+
+
+def run(probe: type[Probe], **changes: Any) -> Finding:
+    return assess(probe(**{**probe.smoke, **changes}), target_for(probe), gift_for(probe), seed=5)
+
+
+def same(a: Finding, b: Finding) -> None:
+    """Equal apart from seconds and device; numbers within 1e-4 relative."""
+    volatile = {"seconds": 0.0, "device": "", "config": {}}
+    left, right = (f.model_copy(update={**volatile, "measures": ()}) for f in (a, b))
+    assert left.summary == right.summary and left.severity == right.severity
+    assert [m.name for m in a.measures] == [m.name for m in b.measures]
+    for m, n in zip(a.measures, b.measures, strict=True):
+        assert (m.value is None) == (n.value is None)
+        if m.value is not None and n.value is not None:
+            assert m.value == pytest.approx(n.value, rel=1e-4, abs=1e-6), m.name
+
+
+@pytest.fixture(params=sorted(ENTRIES), scope="module")
+def technique(request: pytest.FixtureRequest) -> type[Technique]:
+    return ENTRIES[request.param].load()
+
+
+@pytest.fixture
+def probe(technique: type[Technique]) -> type[Probe]:
+    if not issubclass(technique, Probe):
+        pytest.skip("not a probe")
+    return technique
+
+
+def test_is_documented(technique: type[Technique]) -> None:
+    assert technique.source and technique.__doc__
+    first = technique.__doc__.splitlines()[0]
+    assert first.endswith(".") and len(first) <= 100, first
+    undocumented = [name for name, info in technique.model_fields.items() if not info.description]
+    assert not undocumented, f"fields without a docstring: {undocumented}"
+
+
+def test_config_round_trips(technique: type[Technique]) -> None:
+    config = technique(**technique.smoke)
+    assert technique.model_validate_json(config.model_dump_json()) == config
+    for depth, knobs in technique.depths.items():
+        assert depth in ("quick", "standard", "deep")
+        if knobs is not None:
+            technique(**knobs)
+
+
+def test_name_is_the_file(technique: type[Technique]) -> None:
+    assert technique.name() in ENTRIES
+
+
+def test_same_seed_same_finding(probe: type[Probe]) -> None:
+    first = run(probe)
+    assert Finding.model_validate_json(first.model_dump_json()) == first
+    same(first, run(probe))
+
+
+def test_batch_size_changes_nothing(probe: type[Probe]) -> None:
+    if "batch" not in probe.model_fields:
+        pytest.skip("has no batch")
+    same(run(probe, batch=16), run(probe, batch=48))
+
+
+def test_leaves_the_weights_alone(probe: type[Probe]) -> None:
+    target = target_for(probe)
+    if not isinstance(target, Generator):
+        pytest.skip("has no weights")
+    before = {k: v.clone() for k, v in target.module.state_dict().items()}
+    assess(probe(**probe.smoke), target, gift_for(probe), seed=5)
+    after = target.module.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert target.module.training is False
+
+
+def test_is_listed(technique: type[Technique], capsys: pytest.CaptureFixture[str]) -> None:
+    from genvet.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main(["list"])
+    assert stop.value.code == 0
+    assert technique.name() in capsys.readouterr().out
