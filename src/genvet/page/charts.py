@@ -1,0 +1,147 @@
+"""Draws a Figure's numbers as an SVG that follows the reader's light or dark scheme."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from genvet.core.printable import printable
+from genvet.core.report import Figure
+
+# Drawn in colours that nothing else uses, and handed to the page's scheme as CSS variables.
+INK, FAINT = "#010203", "#040506"
+SERIES = ("#2f6fb0", "#c8662b", "#3d8b5f", "#8a5cad", "#b3892e", "#6f7d8c")
+SCHEME = (
+    "<style>:root{--ink:#3b4350;--faint:#d5dae1}"
+    "@media (prefers-color-scheme:dark){:root{--ink:#c3cad4;--faint:#3a424e}}</style>"
+)
+STYLE: dict[str, Any] = {
+    "text.parse_math": False,  # a series may be named after something in the scanned file
+    "text.usetex": False,
+    "font.family": "DejaVu Sans",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "genvet",
+    "font.size": 9,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+}
+MOST_POINTS = 20_000
+MOST_SERIES = 200
+
+
+def svg(figure: Figure) -> bytes:
+    """The chart as SVG; raises ValueError where its data are not what its kind needs."""
+    draw = _KINDS.get(figure.kind)
+    if draw is None:
+        raise ValueError(f"a {figure.kind} is no chart")
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")  # a name in a script that the font lacks
+        canvas = Canvas(figsize=(6.4, 3.2), layout="constrained")
+        axes = canvas.add_subplot()
+        try:
+            draw(axes, figure.data)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(f"the data of a {figure.kind} are incomplete") from error
+        drawn = io.StringIO()
+        canvas.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _themed(drawn.getvalue()).encode()
+
+
+def _themed(text: str) -> str:
+    head, start, body = text.partition("<defs>")
+    return head + SCHEME + start + body.replace(INK, "var(--ink)").replace(FAINT, "var(--faint)")
+
+
+def _label(text: object) -> str:
+    return printable(text, 60)
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    if len(values) > MOST_POINTS:
+        raise ValueError("too many points for one chart")
+    return [math.nan if v is None else float(v) for v in values]
+
+
+def _axes(axes: Axes, data: dict[str, Any]) -> None:
+    axes.set_xlabel(_label(data.get("x", "")))
+    axes.set_ylabel(_label(data.get("y", "")))
+    log = data.get("log") or ""
+    log = "y" if log is True else str(log)
+    if "x" in log:
+        axes.set_xscale("log")
+    if "y" in log:
+        axes.set_yscale("log")
+
+
+def _series(axes: Axes, data: dict[str, Any], mark: Callable[..., Any]) -> None:
+    """Up to six series get a colour and a name; more are drawn as a bundle of thin lines."""
+    series = list(data["series"].items())[:MOST_SERIES]
+    bundle = len(series) > len(SERIES)
+    for i, (name, (x, y)) in enumerate(series):
+        colour = SERIES[0] if bundle else SERIES[i]
+        mark(_numbers(x), _numbers(y), color=colour, alpha=0.35 if bundle else 1.0, label=_label(name))
+    _axes(axes, data)
+    if 1 < len(series) <= len(SERIES):
+        axes.legend(loc="best", labelcolor=INK)
+
+
+def _curve(axes: Axes, data: dict[str, Any]) -> None:
+    _series(axes, data, axes.plot)
+
+
+def _scatter(axes: Axes, data: dict[str, Any]) -> None:
+    def dots(x: list[float], y: list[float], **look: Any) -> None:
+        axes.scatter(x, y, s=10, linewidths=0, **look)
+
+    _series(axes, data, dots)
+
+
+def _bars(axes: Axes, data: dict[str, Any]) -> None:
+    labels = [_label(label) for label in data["labels"]][:40]
+    values = _numbers(data["values"])[: len(labels)]
+    places = range(len(values))
+    axes.barh(places, values, color=SERIES[0], height=0.62)
+    axes.set_yticks(places, labels[: len(values)])
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(_label(data.get("y", data.get("x", ""))))
+    if data.get("log"):
+        axes.set_xscale("log")
+
+
+def _histogram(axes: Axes, data: dict[str, Any]) -> None:
+    axes.stairs(_numbers(data["counts"]), _numbers(data["edges"]), fill=True, color=SERIES[0], alpha=0.75)
+    for i, (name, value) in enumerate(list(data.get("marks", {}).items())[:5]):
+        axes.axvline(float(value), color=SERIES[i + 1], linestyle="--", label=_label(name))
+    _axes(axes, data)
+    if data.get("marks"):
+        axes.legend(loc="best", labelcolor=INK)
+
+
+def _heat(axes: Axes, data: dict[str, Any]) -> None:
+    rows = [_numbers(row) for row in data["values"]]
+    drawn = axes.imshow(rows, aspect="auto", cmap="viridis", interpolation="nearest")
+    axes.grid(visible=False)
+    axes.figure.colorbar(drawn, ax=axes)
+    _axes(axes, {**data, "log": ""})
+
+
+_KINDS = {"curve": _curve, "scatter": _scatter, "bars": _bars, "histogram": _histogram, "heat": _heat}
