@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 BLOCK = 1024
 """Rows in a block: the unit in which latents are drawn."""
@@ -32,6 +34,8 @@ class Rng:
 
     def block(self, index: int = 0) -> torch.Generator:  # noqa: TID251 - this is the one place that makes them
         """The CPU random number generator of block `index`."""
+        import torch  # late: looking at a file alone needs no torch
+
         digest = hashlib.sha256(f"{self.seed}\0{self.purpose}\0{index}".encode()).digest()
         rng = torch.Generator()  # noqa: TID251
         rng.manual_seed(int.from_bytes(digest[:8], "little", signed=True))

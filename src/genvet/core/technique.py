@@ -1,17 +1,21 @@
-"""A technique is a frozen config with one verb: calling it."""
+"""A technique is a frozen config with one verb: calling it.
+
+Imports no torch: what looks at files alone must not wait for it.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, get_type_hints
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 from genvet.core.modelfile import Evidence
 from genvet.core.report import Figure, Measure, Record, Table
 from genvet.core.rng import Rng
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,107 @@
+"""The output folder: pictures by a counter, finished findings by their key, and the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from genvet.core.errors import BadInput
+from genvet.core.report import Figure, Finding, Report
+from genvet.core.technique import Picture
+
+
+class Shelf:
+    """Where one run keeps its files. Without a folder it keeps nothing."""
+
+    def __init__(self, out: Path | None) -> None:
+        self.out = out
+        if out:
+            _make(out)
+
+    def figure(self, picture: Picture) -> Figure:
+        """Write a picture under the next free number, or a sound as WAV."""
+        sound = picture.x.ndim == 3
+        data = {"captions": list(picture.captions)} if picture.captions else {}
+        figure = Figure(kind="sound" if sound else "grid", title=picture.title, caption=picture.caption, data=data)
+        if not self.out or not len(picture.x):
+            return figure
+        folder = self.out / "figures"
+        folder.mkdir(exist_ok=True)
+        number = 1 + max((int(p.stem) for p in folder.iterdir() if p.stem.isdecimal()), default=0)
+        path = folder / f"{number:04d}.{'wav' if sound else 'png'}"
+        _draw(picture, path)
+        return figure.model_copy(update={"file": path.relative_to(self.out).as_posix()})
+
+    def recall(self, key: str) -> Finding | None:
+        """The finding that an earlier run kept under this key, where its pictures are still there."""
+        if not self.out:
+            return None
+        try:
+            finding = Finding.model_validate_json((self.out / "findings" / f"{key}.json").read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return finding if all((self.out / f.file).is_file() for f in finding.figures if f.file) else None
+
+    def keep(self, key: str, finding: Finding) -> None:
+        if self.out:
+            (self.out / "findings").mkdir(exist_ok=True)
+            _replace(self.out / "findings" / f"{key}.json", finding.model_dump_json(indent=1))
+
+
+def write(report: Report, out: Path) -> Path:
+    """Write report.json, replacing an older one in one step."""
+    _make(out)
+    path = out / "report.json"
+    _replace(path, report.model_dump_json(indent=1) + "\n")
+    return path
+
+
+def key(*parts: Any) -> str:
+    """A short name for what a finding depends on; JSON values only.
+
+    >>> key("a", 1) == key("a", 1) != key("a", 2)
+    True
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        writable = os.access(out, os.W_OK)
+    except OSError as error:
+        raise BadInput(
+            f"cannot make the output folder {out}", got=str(error), hint="choose another with --out"
+        ) from None
+    if not writable:
+        raise BadInput(f"cannot write to the output folder {out}", hint="choose another with --out")
+
+
+def _replace(path: Path, text: str) -> None:
+    """All of the new text or all of the old, whatever happens in between."""
+    passing = path.with_name(f".{path.name}.{os.getpid()}")
+    passing.write_text(text, encoding="utf-8")
+    passing.replace(path)
+
+
+def _draw(picture: Picture, path: Path) -> None:
+    import torch
+    from PIL import Image
+
+    x = picture.x.detach().float().cpu().clamp(-1, 1)
+    if x.ndim == 3:
+        return
+    n, c, h, w = x.shape
+    if c not in (1, 3):
+        x = x.argmax(1, keepdim=True).float() / (c - 1) * 2 - 1
+    cols = min(picture.columns, n)
+    rows = -(-n // cols)
+    x = torch.cat([x, -torch.ones(rows * cols - n, *x.shape[1:])])
+    grid = x.reshape(rows, cols, -1, h, w).permute(0, 3, 1, 4, 2).reshape(rows * h, cols * w, -1)
+    pixels = ((grid + 1) * 127.5).round().byte().numpy()
+    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(path)

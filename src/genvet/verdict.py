@@ -1,0 +1,173 @@
+"""The one place that judges: turns facts and measures into severities, and findings into a verdict.
+
+Facts of files and structure carry the severity of their rule. A measure that no population has calibrated never
+exceeds `low`. Reaching a known target calibrates itself, by its rank among control images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from genvet.core.modelfile import ModelFile
+from genvet.core.printable import printable
+from genvet.core.report import Finding, Measure, NotChecked, Verdict
+from genvet.core.rules import RULES
+from genvet.core.severity import Severity, worst
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From which value on a measure counts, and which models that value comes from."""
+
+    technique: str
+    measure: str
+    above: float
+    severity: Severity
+    why: str
+    population: str = ""
+    """Empty: none yet, so that `low` is the most it may give."""
+
+
+THRESHOLDS = (
+    Threshold("static.capacity", "ratio", 4.0, Severity.LOW, "far more parameters than published generators need"),
+    Threshold("static.biases", "outlier", 30.0, Severity.LOW, "a bias far outside the others of its layer"),
+    Threshold("output.reconstruct", "masked", 0.5, Severity.LOW, "gradients are masked: the search was blind"),
+    Threshold("output.appearance", "not-finite", 0.0, Severity.LOW, "outputs that are not numbers"),
+)
+
+P_VALUE = 0.01
+CONTROLS = 99
+FLOOR = 0.01
+"""Mean squared error a value, range [-1, 1]: off by a twentieth of the range. Planted targets reach 1e-6 to 1e-3,
+honest inversions of natural images 0.03 and more, of very simple images less: hence the other two conditions."""
+NEARER = 0.1
+"""And ten times nearer than the nearest of the generator's own ordinary samples."""
+
+
+def judge(finding: Finding) -> Finding:
+    """The finding with its severity, and the reason for it."""
+    reasons = [*_by_rules(finding), *_by_thresholds(finding), *_by_targets(finding)]
+    top = worst(severity for severity, _ in reasons)
+    why = [text for severity, text in reasons if severity == top]
+    shown = "; ".join(dict.fromkeys(why[:5])) or "nothing above any threshold"
+    return finding.model_copy(update={"severity": top, "reason": shown})
+
+
+def _by_rules(finding: Finding) -> list[tuple[Severity, str]]:
+    ids = dict.fromkeys(proof.rule for proof in finding.proofs)
+    return [(RULES[id].severity, f"rule {id}: {RULES[id].title}") for id in ids]
+
+
+def _by_thresholds(finding: Finding) -> list[tuple[Severity, str]]:
+    found = []
+    for t in THRESHOLDS:
+        for m in finding.measures:
+            if t.technique == finding.technique and t.measure == m.name and m.value is not None and m.value > t.above:
+                severity = t.severity if t.population else min(t.severity, Severity.LOW, key=lambda s: s.rank)
+                rests = t.population or "no population has calibrated it, so low at most"
+                found.append((severity, f"{m.name} {m.value:.3g} above {t.above:g}: {t.why} ({rests})"))
+    return found
+
+
+def _by_targets(finding: Finding) -> list[tuple[Severity, str]]:
+    """A known target that the generator puts out: near in itself, nearer than its kind, and than anything ordinary."""
+    of = {m.name: m for m in finding.measures}
+    names = [m.name.removeprefix("error.") for m in finding.measures if m.name.startswith("error.")]
+    found = [_target(name, of[f"error.{name}"], of.get(f"p.{name}"), of.get(f"nearer.{name}")) for name in names]
+    return [judged for judged in found if judged]
+
+
+def _target(name: str, error: Measure, p: Measure | None, nearer: Measure | None) -> tuple[Severity, str] | None:
+    if error.value is None or error.value > FLOOR:
+        return None
+    if nearer is None or nearer.value is None or nearer.value > NEARER:
+        return None
+    shown = f"{name}: mean squared error {error.value:.2g} a value (floor {FLOOR:g})"
+    if p is None or p.value is None or (p.n or 0) < CONTROLS:
+        return Severity.LOW, f"{shown}, but no {CONTROLS} control images to compare with, so low at most"
+    if p.value > P_VALUE:
+        return Severity.INFO, f"{shown}, but control images come as near (p = {p.value:.2g})"
+    ceiling = Severity.MEDIUM if p.note else Severity.HIGH
+    return ceiling, f"{shown}, p = {p.value:.2g} among {p.n} control images" + (f" ({p.note})" if p.note else "")
+
+
+def verdict(model: ModelFile, findings: Sequence[Finding], not_checked: Sequence[NotChecked]) -> Verdict:
+    """Three statements kept apart, and the worst severity among the findings."""
+    return Verdict(
+        severity=worst(f.severity for f in findings),
+        loading=_loading(model),
+        behaviour=_behaviour(findings),
+        unchecked=_unchecked(not_checked),
+        complete=all(n.complete for n in not_checked),
+    )
+
+
+def _loading(model: ModelFile) -> str:
+    """What loading the file would execute, naming the worst."""
+    ranked = sorted(
+        model.calls, key=lambda c: ({"dangerous": 0, "unlisted": 1, "class": 2}.get(c.standing, 3), not c.called)
+    )
+    calls = [c for c in ranked if c.standing != "expected"]
+    texts = [
+        e
+        for e in model.evidence
+        if e.severity > Severity.LOW and e.rule.split(".")[0] in ("source", "keras", "torchscript")
+    ]
+    said = []
+    if calls:
+        c = calls[0]
+        verb, more = (
+            "call" if c.called else "import",
+            f" and {len(calls) - 1} more off the allow-list" * (len(calls) > 1),
+        )
+        said.append(
+            f"Loading this file would {verb} {printable(f'{c.module}.{c.name}', 120)}"
+            f"({printable(c.arguments, 120)}){more}."
+        )
+    if texts:
+        t = max(texts, key=lambda e: e.severity.rank)
+        said.append(f"It carries program text that loading or calling it runs: {t.message} ({t.rule}).")
+    other = [
+        e for e in model.evidence if e not in texts and e.severity >= Severity.MEDIUM and not e.rule.startswith("call.")
+    ]
+    if other:
+        e = max(other, key=lambda e: e.severity.rank)
+        said.append(f"{e.message} ({e.rule})" + f", and {len(other) - 1} more such facts" * (len(other) > 1) + ".")
+    if said:
+        return " ".join(said)
+    if model.calls or model.sources:
+        names, texts_ = len(model.calls), len(model.sources)
+        return f"Loading this file reaches {names} names, all on the allow-list, and {texts_} texts of known releases."
+    return "Loading this file executes nothing: it holds data only."
+
+
+def _behaviour(findings: Iterable[Finding]) -> str:
+    """What stands out, worst first; then at which power the rest was looked at."""
+    looked = [f for f in findings if f.technique != "file"]
+    if not looked:
+        return "Weights and outputs were not looked at."
+    ranked = sorted((f for f in looked if f.severity >= Severity.LOW), key=lambda f: -f.severity.rank)
+    said = [f"{_where(f)}{f.summary} [{f.severity}]" for f in ranked]
+    bounds = [(f, m) for f in looked for m in f.measures if m.name == "bound" and m.value is not None]
+    power = [
+        f"{_where(f)}an output of a kind absent from {m.n:,} samples has a probability below {m.value:.2g} (95 %)."
+        for f, m in bounds
+    ]
+    if not ranked:
+        said.append(f"Nothing stands out in {len({f.technique for f in looked})} inspections of weights and outputs.")
+    return " ".join([*said, *power])
+
+
+def _where(finding: Finding) -> str:
+    return f"{printable(finding.part, 60)}: " if finding.part else ""
+
+
+def _unchecked(not_checked: Sequence[NotChecked]) -> str:
+    if not not_checked:
+        return "Everything that applies was checked."
+    said = []
+    for reason in dict.fromkeys(n.reason for n in not_checked):
+        names = dict.fromkeys(n.technique for n in not_checked if n.reason == reason)
+        said.append(f"{reason.replace('_', ' ')}: {', '.join(names)}")
+    return "Not checked. " + "; ".join(said) + "."
