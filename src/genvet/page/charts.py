@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from genvet.core.printable import printable
 from genvet.core.report import Figure
@@ -58,8 +59,8 @@ def svg(figure: Figure) -> bytes:
         axes = canvas.add_subplot()
         try:
             draw(axes, figure.data)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(f"the data of a {figure.kind} are incomplete") from error
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError, OverflowError) as error:
+            raise ValueError(f"its data do not make a {figure.kind}") from error
         drawn = io.StringIO()
         canvas.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _themed(drawn.getvalue()).encode()
@@ -85,10 +86,19 @@ def _axes(axes: Axes, data: dict[str, Any]) -> None:
     axes.set_ylabel(_label(data.get("y", "")))
     log = data.get("log") or ""
     log = "y" if log is True else str(log)
-    if "x" in log:
-        axes.set_xscale("log")
-    if "y" in log:
-        axes.set_yscale("log")
+    for letter, axis, scale in (("x", axes.xaxis, axes.set_xscale), ("y", axes.yaxis, axes.set_yscale)):
+        if letter in log:
+            scale("log")
+            axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(FuncFormatter(_tick))
+
+
+def _tick(value: float, _place: int | None = None) -> str:
+    """Plain numbers: matplotlib's own labels for logarithms and large values need its math mode."""
+    for letter, scale in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
+        if abs(value) >= scale:
+            return f"{value / (1e3 if letter == 'k' else scale):g}{letter}"
+    return f"{value:.6g}"
 
 
 def _series(axes: Axes, data: dict[str, Any], mark: Callable[..., Any]) -> None:
@@ -125,6 +135,8 @@ def _bars(axes: Axes, data: dict[str, Any]) -> None:
     axes.set_xlabel(_label(data.get("y", data.get("x", ""))))
     if data.get("log"):
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
 
 
 def _histogram(axes: Axes, data: dict[str, Any]) -> None:
@@ -142,6 +154,8 @@ def _heat(axes: Axes, data: dict[str, Any]) -> None:
     axes.grid(visible=False)
     axes.figure.colorbar(drawn, ax=axes)
     _axes(axes, {**data, "log": ""})
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
 
 
 _KINDS = {"curve": _curve, "scatter": _scatter, "bars": _bars, "histogram": _histogram, "heat": _heat}
