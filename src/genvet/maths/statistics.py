@@ -1,0 +1,57 @@
+"""Intervals and p-values: small, exact where it is cheap, and never in favour of a claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scipy.stats import beta, norm  # type: ignore[import-untyped]
+
+
+class Interval(NamedTuple):
+    """The lower and the upper end."""
+
+    low: float
+    high: float
+
+
+def rule_of_three(n: int) -> float:
+    """Upper end of the 95 % interval of a probability, when n independent trials gave no hit.
+
+    >>> rule_of_three(1000)
+    0.003
+    """
+    return min(1.0, 3 / n) if n else 1.0
+
+
+def clopper_pearson(hits: int, n: int, level: float = 0.95) -> Interval:
+    """The exact interval of a rate: covers the true one in at least `level` of all cases."""
+    if not n:
+        return Interval(0.0, 1.0)
+    tail = (1 - level) / 2
+    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
+    high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
+    return Interval(low, high)
+
+
+def wilson(hits: int, n: int, level: float = 0.95) -> Interval:
+    """The score interval of a rate: shorter than the exact one, right on average."""
+    if not n:
+        return Interval(0.0, 1.0)
+    z = float(norm.ppf((1 + level) / 2))
+    rate, grown = hits / n, n + z * z
+    middle = (hits + z * z / 2) / grown
+    half = z / grown * math.sqrt(n * rate * (1 - rate) + z * z / 4)
+    return Interval(middle - half if hits else 0.0, middle + half if hits < n else 1.0)
+
+
+def rank_p_value(value: float, controls: Sequence[float]) -> float:
+    """How often one of the controls, or the value itself, is as small as the value: ties count against the claim.
+
+    Where value and controls are exchangeable, P(p <= a) <= a for every a.
+
+    >>> rank_p_value(0.5, [1.0] * 99)
+    0.01
+    """
+    return (1 + sum(c <= value for c in controls)) / (1 + len(controls))
