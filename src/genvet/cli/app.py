@@ -1,0 +1,86 @@
+"""All commands, and the one place where errors become exit codes.
+
+0: done, and nothing at or above --fail-on. 1: a finding at or above it. 2: could not run, bad usage, or incomplete.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+
+from cyclopts import App, CycloptsError
+from cyclopts.config import Json, Toml
+
+from genvet.cli import screen
+from genvet.cli.convert import convert
+from genvet.cli.demo import demo
+from genvet.cli.listing import listing
+from genvet.cli.sample import sample
+from genvet.cli.scan import scan
+from genvet.core.errors import BadInput, GenVetError
+
+COULD_NOT = 2
+EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
+
+
+def build() -> App:
+    """The application, with nothing heavy imported."""
+    app = App(
+        name="genvet",
+        help="Vets deep generative models: is this generator safe to deploy, release or serve?",
+        help_epilogue=EXITS,
+        version=lambda: version("genvet"),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+        help_format="plaintext",
+    )
+    app.command(demo)
+    app.command(scan)
+    app.command(convert)
+    app.command(sample)
+    app.command(listing, name="list")
+    return app
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; every error ends here, as words on stderr."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        app = build()
+        app.config = settings(words)
+        code = app(words, exit_on_error=False, print_error=False)
+        return code if isinstance(code, int) else 0
+    except CycloptsError as error:
+        screen.complain(str(error), "genvet --help lists what there is")
+    except GenVetError as error:
+        if "--debug" in words:
+            raise
+        screen.complain(error.message, error.hint)
+    except KeyboardInterrupt:
+        screen.complain("interrupted")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has left
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        screen.complain(f"{type(error).__name__}: {error}", "this is a fault of GenVet; --debug shows where")
+    return COULD_NOT
+
+
+def settings(words: list[str]) -> list[Json | Toml]:
+    """The file that --config names: its keys are the command's options, and the command line goes before it."""
+    given = [after for word, after in pairwise([*words, ""]) if word == "--config"]
+    given += [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    if not given:
+        return []
+    path = Path(given[-1])
+    kind = {".json": Json, ".toml": Toml}.get(path.suffix)
+    if kind is None:
+        raise BadInput("--config takes JSON or TOML", expected="a name that ends in .json or .toml", got=given[-1])
+    if not path.is_file():
+        raise BadInput(f"there is no file {given[-1]}", hint="--config names a JSON or TOML file")
+    return [kind(path, use_commands_as_keys=False, must_exist=True)]

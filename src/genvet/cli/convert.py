@@ -1,0 +1,40 @@
+"""`genvet convert`: keep the weights, leave everything else behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genvet.cli import screen
+from genvet.cli.options import DEBUGGING, Debugging
+
+
+def convert(
+    model: Path,
+    out: Path,
+    /,
+    *,
+    layout: str | None = None,
+    net: str | None = None,
+    part: str | None = None,
+    debugging: Debugging = DEBUGGING,
+) -> int:
+    """Write a model's weights as safetensors, without running any code from it.
+
+    Parameters
+    ----------
+    model: Path
+        The model file.
+    out: Path
+        The safetensors file to write.
+    layout: str
+        Whose tensor names to use; the file's own unless given.
+    net: str
+        The architecture, where the weights leave it open.
+    part: str
+        The generator to take, where the file holds several.
+    """
+    from genvet.files import convert as files
+
+    digest = files.convert(model, out, layout=layout, net=net, part=part)
+    screen.out().print(f"{out}: tensors sha256:{digest}", soft_wrap=True)
+    return 0
