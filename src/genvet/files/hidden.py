@@ -1,0 +1,137 @@
+"""Pickles where none should be: inside other data, as encoded text, or behind the point where a stream breaks.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING
+
+from genvet.core.modelfile import Call
+from genvet.core.printable import printable
+from genvet.files.calls import RULES
+from genvet.files.globals import is_known, standing
+from genvet.files.inert import BytesLike
+from genvet.files.reading import Limits, Reading, Stop
+
+if TYPE_CHECKING:
+    from genvet.files.pickles import Machine
+
+_NAME = rb"[A-Za-z_][\w.]{0,200}"
+_TEXT_IMPORT = re.compile(rb"[ci](" + _NAME + rb")\n(" + _NAME + rb")\n")
+_STACK_IMPORT = re.compile(
+    rb"(?:\x8c.|X..\x00\x00|U.)(" + _NAME + rb")\x94?(?:q.)?(?:\x8c.|X..\x00\x00|U.)(" + _NAME + rb")\x94?(?:q.)?\x93",
+    re.DOTALL,
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{16,}={0,2}\s*", re.ASCII)
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}\s?)+", re.ASCII)
+_SEARCHED = 64 << 20
+_SUSPECTS = 1000
+
+
+def looks_like_pickle(raw: BytesLike) -> bool:
+    """Whether these bytes may be a pickle that imports something; a cheap first look.
+
+    >>> looks_like_pickle(b"cos\\nsystem\\n(S'ls'\\ntR."), looks_like_pickle(b"hello, world")
+    (True, False)
+    """
+    if len(raw) < 8:
+        return False
+    if raw[0] == 0x80:
+        return raw[1] <= 5
+    return raw[0] in b"c(]}I" and _TEXT_IMPORT.search(bytes(raw[:4096])) is not None
+
+
+def looks_encoded(text: str) -> bool:
+    """Whether this text may be a pickle in base64, in hexadecimal, or as it is."""
+    head = text[:64]
+    if head[0] in "c(]}I" and "\n" in text:
+        return True
+    return text[0] in "g8KkXYS" and (_BASE64.fullmatch(head) is not None or _HEX.fullmatch(head.rstrip()) is not None)
+
+
+def examine(machine: Machine) -> None:
+    """Note every value of a stream that is itself a pickle which imports something."""
+    for offset, value in machine.suspects[:_SUSPECTS]:
+        if id(value) in machine.read_inside:
+            continue
+        for kind, raw in _decoded(value):
+            names = _imports(machine, raw)
+            if names:
+                _tell(machine, offset, kind, names)
+                break
+
+
+def _decoded(value: str | BytesLike) -> list[tuple[str, BytesLike]]:
+    if not isinstance(value, str):
+        return [("bytes", value)]
+    found: list[tuple[str, BytesLike]] = [("a text", value.encode("utf-8", "surrogatepass"))]
+    if _BASE64.fullmatch(value):
+        standard = "".join(value.split()).replace("-", "+").replace("_", "/").rstrip("=")
+        found.append(("base64 text", base64.b64decode(standard + "=" * (-len(standard) % 4) if standard else "")))
+    if _HEX.fullmatch(value):
+        found.append(("hexadecimal text", binascii.unhexlify("".join(value.split()))))
+    return [(kind, raw) for kind, raw in found if looks_like_pickle(raw)]
+
+
+def _imports(machine: Machine, raw: BytesLike) -> list[str]:
+    """The names that these bytes would import, where they are a pickle to its end or ask for something off the list."""
+    aside = Reading(limits=Limits(unpacked=0, text=machine.reading.limits.text))
+    inner = type(machine)(memoryview(raw), aside, limits=machine.limits)
+    try:
+        inner.load()
+    except Stop:
+        wrong = any(call.standing in ("dangerous", "unlisted") for call in aside.calls)
+        return inner.calls.names if wrong else []
+    return inner.calls.names
+
+
+def _tell(machine: Machine, offset: int, kind: str, names: list[str]) -> None:
+    listed = ", ".join(names[:10])
+    message = f"{kind} at byte {offset} is a pickle that imports {listed}"
+    machine.reading.note("pickle.nested", message, place=machine.place, offset=offset)
+    for name in names[:100]:
+        module, _, last = name.rpartition(".")
+        _list(machine, f"{machine.place} > {kind} at byte {offset}".strip(" >"), module, last, offset)
+
+
+def salvage(machine: Machine) -> None:
+    """Search what lies behind the point where the stream breaks for names that it would import.
+
+    Loaders differ in what they make of a broken stream, and a broken one may be made so that scanners give up.
+    """
+    first = machine.at
+    rest = bytes(machine.data[first : first + _SEARCHED])
+    seen: set[tuple[bytes, bytes]] = set()
+    for pattern in (_TEXT_IMPORT, _STACK_IMPORT):
+        for match in pattern.finditer(rest):
+            names = (match[1], match[2])
+            if names not in seen and len(seen) < 200:
+                seen.add(names)
+                _salvaged(
+                    machine, str(match[1], "ascii", "replace"), str(match[2], "ascii", "replace"), first + match.start()
+                )
+
+
+def _salvaged(machine: Machine, module: str, name: str, offset: int) -> None:
+    grade = standing(module, name)
+    if grade in ("dangerous", "unlisted") and is_known(module):
+        message = f"the rest of the broken stream names {module}.{name} at byte {offset}"
+        machine.reading.note(RULES[grade], message, place=machine.place, offset=offset)
+        _list(machine, machine.place, module, name, offset)
+
+
+def _list(machine: Machine, place: str, module: str, name: str, offset: int) -> None:
+    machine.reading.calls.append(
+        Call(
+            module=printable(module, 200),
+            name=printable(name, 200),
+            called=False,
+            standing=standing(module, name),
+            place=printable(place, 200),
+            offset=offset,
+        )
+    )
