@@ -1,0 +1,83 @@
+"""Compare the tensors that a network needs with those that a file has, before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from genvet.core.errors import BadInput
+from genvet.core.modelfile import Evidence, Part
+from genvet.core.printable import printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """How well they fit: `score` is the share of tensors with a place and the right shape."""
+
+    score: float
+    differences: tuple[Evidence, ...]
+    complete: bool
+    """Nothing is missing and nothing has the wrong shape: the network can be built."""
+
+    @property
+    def explanation(self) -> str:
+        """A few words for a reader."""
+        if not self.differences:
+            return "every tensor has its place"
+        kinds = [d.rule.removeprefix("rebuild.") for d in self.differences]
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        return f"{self.score:.0%} of the tensors fit; {counts}"
+
+
+def compare(
+    needed: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+    *,
+    known_as: Callable[[str], str] = str,
+    optional: Collection[str] = (),
+    place: str = "",
+) -> Match:
+    """Missing, extra and misshapen tensors as evidence; `known_as` gives the file's own name for one of ours."""
+    notes = []
+    missing = [key for key in needed if key not in found and key not in optional]
+    for key in missing:
+        notes.append(_note("missing", f"{known_as(key)} {tuple(needed[key].shape)} is missing", place))
+    extra = [key for key in found if key not in needed]
+    for key in extra:
+        notes.append(_note("extra", f"{known_as(key)} {tuple(found[key].shape)} has no place in the network", place))
+    both = [key for key in needed if key in found]
+    wrong = [key for key in both if needed[key].shape != found[key].shape]
+    for key in wrong:
+        got, expected = tuple(found[key].shape), tuple(needed[key].shape)
+        notes.append(_note("shape", f"{known_as(key)} has shape {got} where the network needs {expected}", place))
+    total = len(both) + len(missing) + len(extra)
+    score = (len(both) - len(wrong)) / total if total else 0.0
+    return Match(score=score, differences=tuple(notes), complete=bool(both) and not missing and not wrong)
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Give a network that lives on `meta` its weights, in float32 copies of its own; strict about what is missing."""
+    known = network.state_dict().keys()
+    state = {key: tensors[key].detach().to(torch.float32, copy=True).contiguous() for key in tensors if key in known}
+    try:
+        network.load_state_dict(state, strict=True, assign=True)
+    except RuntimeError as error:
+        raise BadInput(f"the tensors do not fit the network: {printable(error)}") from None
+    return network.eval().requires_grad_(False)
+
+
+def outline(part: Part) -> dict[str, Tensor]:
+    """The part's tensors as shapes alone, on `meta`."""
+    return {key: torch.empty(spec.shape, device="meta") for key, spec in part.tensors.items()}
+
+
+def contradiction(part: Part, key: str, said: object, found: object) -> Evidence:
+    """The file's own config against its tensors."""
+    return _note("config", f"the config says {key} = {printable(said, 60)}, the tensors {found}", part.name)
+
+
+def _note(kind: str, message: str, place: str) -> Evidence:
+    return Evidence(rule=f"rebuild.{kind}", message=printable(message), place=printable(place, 200))

@@ -1,0 +1,40 @@
+"""Whose tensor names are these? Style generators in other people's layouts, and their discriminators."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from genvet.core.errors import BadInput
+from genvet.nets.style_places import Layout, plain_names
+from genvet.nets.stylegan2_layouts import STYLEGAN2
+
+LAYOUTS: dict[str, tuple[Layout, ...]] = {"stylegan2": STYLEGAN2}
+"""By architecture. The first of each is our own."""
+
+
+def layout(net: str, name: str) -> Layout:
+    """The layout called `name` of an architecture; raises BadInput with those that there are."""
+    known = {layout.name: layout for layout in LAYOUTS.get(net, ())}
+    if name not in known:
+        raise BadInput(f"{net} has no layout {name!r}", expected=", ".join(known) or "none")
+    return known[name]
+
+
+_CRITICS = (
+    ("the StyleGAN2 discriminator", ("b4.fc.weight", "b4.out.weight", "b4.conv.weight")),
+    ("the StyleGAN2 discriminator (rosinality)", ("convs.0.0.weight", "final_conv.0.weight", "final_linear.1.weight")),
+    ("the StyleGAN2 discriminator (genforce)", ("input0.weight", "layer1.filter.kernel", "skip_layer0.weight")),
+    ("the StyleGAN discriminator (genforce)", ("lod", "input0.weight", "layer1.blur.kernel")),
+    (
+        "the StyleGAN discriminator (rosinality)",
+        ("progression.0.conv1.0.conv.weight_orig", "from_rgb.0.conv.weight_orig"),
+    ),
+    ("the StyleGAN2 discriminator (TensorFlow)", ("4x4.Conv.weight", "4x4.Dense0.weight", "Output.weight")),
+    ("the StyleGAN discriminator (TensorFlow)", ("4x4.Conv.weight", "4x4.Dense0.weight", "4x4.Dense1.weight")),
+)
+
+
+def critic_of(names: Collection[str]) -> str:
+    """Which discriminator of a style generator these tensor names belong to; empty where none of those."""
+    plain = plain_names(names) | {name.replace("/", ".") for name in names}
+    return next((who for who, signature in _CRITICS if plain.issuperset(signature)), "")

@@ -1,0 +1,110 @@
+"""z -> w, the same in StyleGAN 1, 2 and 3: normalise, then fully connected layers with an equalised learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genvet.core.latent import Latent
+from genvet.core.rng import Rng
+
+SLOPE = 0.2
+"""Of the leaky rectifier in every style generator."""
+GAIN = math.sqrt(2)
+"""Keeps the variance behind that rectifier."""
+
+
+def unit_moment(x: Tensor) -> Tensor:
+    """Scale each row of (n, dim) so that the mean of its squares is 1. Zero stays zero."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+def draw(*shape: int, rng: torch.Generator | None, scale: float = 1.0) -> nn.Parameter:  # noqa: TID251
+    """A normal parameter, from `rng` or else torch's own stream."""
+    return nn.Parameter(torch.randn(*shape, generator=rng) * scale)
+
+
+class Linear(nn.Module):
+    """A fully connected layer that scales its weight at run time (equalised learning rate)."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        bias: float = 0.0,
+        rate: float = 1.0,
+        gain: float = 1.0,
+        rng: torch.Generator | None = None,  # noqa: TID251
+    ) -> None:
+        super().__init__()
+        self.weight = draw(outputs, inputs, rng=rng, scale=1 / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+        self.scale = gain * rate / math.sqrt(inputs)
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """In the input's own precision: scaling the small side is cheaper than scaling the weight."""
+        return F.linear(x * self.scale, self.weight.to(x.dtype), self.bias.to(x.dtype) * self.rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappingConfig:
+    """The sizes of a mapping network; `hidden` and `embed` are w_dim unless a file says otherwise."""
+
+    z_dim: int = 512
+    w_dim: int = 512
+    layers: int = 8
+    classes: int = 0
+    hidden: int = 0
+    embed: int = 0
+    rate: float = 0.01
+    """Learning-rate multiplier, which also scales the weights at run time."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Input and output of every layer: one number more than there are layers."""
+        first = self.z_dim + (self.embed or self.w_dim if self.classes else 0)
+        return (first, *[self.hidden or self.w_dim] * (self.layers - 1), self.w_dim)
+
+    @property
+    def latent(self) -> Latent:
+        return Latent(self.z_dim, "sphere", self.classes)
+
+
+class Mapping(nn.Module):
+    """z (n, z_dim), and one-hot labels (n, classes) for a conditional network, to w (n, w_dim)."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: MappingConfig, rng: torch.Generator | None = None, *, gain: float = 1.0) -> None:  # noqa: TID251
+        super().__init__()
+        self.layers, self.w_dim = config.layers, config.w_dim
+        if config.classes:
+            self.embed = Linear(config.classes, config.embed or config.w_dim, rng=rng)
+        for i, (inputs, outputs) in enumerate(zip(config.widths, config.widths[1:], strict=False)):
+            self.add_module(f"fc{i}", Linear(inputs, outputs, rate=config.rate, gain=gain, rng=rng))
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        w = unit_moment(z.float())
+        if labels is not None:
+            w = torch.cat([w, unit_moment(self.embed(labels.float()))], dim=1)
+        for i in range(self.layers):
+            w = F.leaky_relu(self.get_submodule(f"fc{i}")(w), SLOPE) * GAIN
+        return w
+
+    @torch.no_grad()
+    def average(self, latent: Latent, n: int = 4096) -> Tensor:
+        """The mean of w over `n` latents drawn with a seed of its own: what `w_avg` tracks during training."""
+        total, device = torch.zeros(self.w_dim, device=self.w_avg.device), self.w_avg.device
+        rng = Rng(0).fork("w_avg")
+        for start in range(0, n, 1024):
+            labels = latent.labels(start, start + 1024)
+            z = latent.sample(start, start + 1024, rng).to(device)
+            total += self(z, None if labels is None else labels.to(device)).sum(dim=0)
+        return total / n
