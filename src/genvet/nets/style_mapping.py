@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -23,26 +25,28 @@ def unit_moment(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
-def draw(*shape: int, rng: torch.Generator | None, scale: float = 1.0) -> nn.Parameter:  # noqa: TID251
-    """A normal parameter, from `rng` or else torch's own stream."""
-    return nn.Parameter(torch.randn(*shape, generator=rng) * scale)
+def draw(*shape: int, scale: float = 1.0) -> nn.Parameter:
+    """A normal parameter, from torch's own stream: see `seeded`."""
+    return nn.Parameter(torch.randn(*shape) * scale)
+
+
+@contextmanager
+def seeded(rng: Rng | None) -> Iterator[None]:
+    """Let torch's own stream be that of `rng` for a while, and as it was before afterwards."""
+    if rng is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(rng.block().get_state())
+        yield
 
 
 class Linear(nn.Module):
     """A fully connected layer that scales its weight at run time (equalised learning rate)."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        bias: float = 0.0,
-        rate: float = 1.0,
-        gain: float = 1.0,
-        rng: torch.Generator | None = None,  # noqa: TID251
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0, gain: float = 1.0) -> None:
         super().__init__()
-        self.weight = draw(outputs, inputs, rng=rng, scale=1 / rate)
+        self.weight = draw(outputs, inputs, scale=1 / rate)
         self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
         self.scale = gain * rate / math.sqrt(inputs)
         self.rate = rate
@@ -81,13 +85,13 @@ class Mapping(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, config: MappingConfig, rng: torch.Generator | None = None, *, gain: float = 1.0) -> None:  # noqa: TID251
+    def __init__(self, config: MappingConfig, *, gain: float = 1.0) -> None:
         super().__init__()
         self.layers, self.w_dim = config.layers, config.w_dim
         if config.classes:
-            self.embed = Linear(config.classes, config.embed or config.w_dim, rng=rng)
+            self.embed = Linear(config.classes, config.embed or config.w_dim)
         for i, (inputs, outputs) in enumerate(zip(config.widths, config.widths[1:], strict=False)):
-            self.add_module(f"fc{i}", Linear(inputs, outputs, rate=config.rate, gain=gain, rng=rng))
+            self.add_module(f"fc{i}", Linear(inputs, outputs, rate=config.rate, gain=gain))
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

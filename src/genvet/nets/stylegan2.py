@@ -14,9 +14,10 @@ from torch import Tensor
 from genvet.core.errors import BadInput
 from genvet.core.generator import StyleGenerator
 from genvet.core.modelfile import Evidence, Part
+from genvet.core.rng import Rng
 from genvet.nets.candidate import Candidate
 from genvet.nets.matching import compare, contradiction, fill, outline
-from genvet.nets.style_mapping import MappingConfig
+from genvet.nets.style_mapping import MappingConfig, seeded
 from genvet.nets.style_places import Layout
 from genvet.nets.stylegan2_layouts import STYLEGAN2
 from genvet.nets.stylegan2_network import Config, Network, fir
@@ -43,7 +44,7 @@ def build(
     embed: int = 0,
     hidden: int = 0,
     rate: float = 0.01,
-    rng: torch.Generator | None = None,  # noqa: TID251
+    rng: Rng | None = None,
 ) -> StyleGenerator:
     """A fresh StyleGAN2 generator.
 
@@ -71,7 +72,8 @@ def build(
         conv_clamp=conv_clamp,
         noise=noise,
     )
-    return wrap(Network(config, rng), config)
+    with seeded(rng):
+        return wrap(Network(config), config)
 
 
 def wrap(network: Network, config: Config, assumed: tuple[str, ...] = ()) -> StyleGenerator:
@@ -91,14 +93,14 @@ def wrap(network: Network, config: Config, assumed: tuple[str, ...] = ()) -> Sty
     )
 
 
-def hypotheses(part: Part) -> Iterable[Candidate]:
+def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterable[Candidate]:
     """StyleGAN2 generators that this part could be: one for each layout whose names it has."""
     for layout in STYLEGAN2:
         if layout.recognises(part.tensors):
-            yield _candidate(part, layout)
+            yield _candidate(part, layout, (options or {}).get("noise", "const"))
 
 
-def _candidate(part: Part, layout: Layout) -> Candidate:
+def _candidate(part: Part, layout: Layout, noise: str) -> Candidate:
     found = layout.read(outline(part))
     config = infer(found)
     config, notes, assumed = _with_config(config, part)
@@ -118,6 +120,7 @@ def _candidate(part: Part, layout: Layout) -> Candidate:
         fill(network, derived | layout.read(tensors))
         if "mapping.w_avg" in optional:
             network.mapping.w_avg.copy_(network.mapping.average(config.mapping.latent))
+        network.synthesis.noise = noise  # type: ignore[assignment]
         return wrap(network, config, assumed)
 
     what = f"StyleGAN2 {config.size}x{config.size}, {config.architecture}, {layout.name} names"

@@ -48,10 +48,10 @@ class Config:
 class Network(nn.Module):
     """z (n, z_dim) -> images (n, channels, size, size), about [-1, 1] and not clipped."""
 
-    def __init__(self, config: Config, rng: torch.Generator | None = None) -> None:  # noqa: TID251
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.mapping = Mapping(config.mapping, rng)
-        self.synthesis = Synthesis(config, rng)
+        self.mapping = Mapping(config.mapping)
+        self.synthesis = Synthesis(config)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         w = self.mapping(z, labels)
@@ -68,11 +68,11 @@ class Synthesis(nn.Module):
     """Of activations and convolutions: float32, bfloat16 or float16; the weights' own where None. Styles and the
     image stay in float32."""
 
-    def __init__(self, config: Config, rng: torch.Generator | None = None) -> None:  # noqa: TID251
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.num_ws, self.sizes = config.num_ws, config.sizes
         for i, size in enumerate(config.sizes):
-            self.add_module(f"b{size}", Block(config, i, rng))
+            self.add_module(f"b{size}", Block(config, i))
 
     def forward(self, ws: Tensor) -> Tensor:
         x, image = torch.empty(0, dtype=self.precision or self.get_submodule("b4").const.dtype), None
@@ -89,21 +89,21 @@ class Block(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, config: Config, index: int, rng: torch.Generator | None) -> None:  # noqa: TID251
+    def __init__(self, config: Config, index: int) -> None:
         super().__init__()
         size, width = config.sizes[index], config.widths[index]
         before, w_dim = config.widths[max(index - 1, 0)], config.mapping.w_dim
         self.architecture, self.first = config.architecture, index == 0
         self.register_buffer("resample_filter", fir())
         if self.first:
-            self.const = draw(width, size, size, rng=rng)
+            self.const = draw(width, size, size)
         else:
-            self.conv0 = Layer(before, width, size, config, up=True, rng=rng)
-        self.conv1 = Layer(width, width, size, config, up=False, rng=rng)
+            self.conv0 = Layer(before, width, size, config, up=True)
+        self.conv1 = Layer(width, width, size, config, up=False)
         if config.architecture == "skip" or size == config.size:
-            self.torgb = ToRGB(width, config.channels, w_dim, config.conv_clamp, rng)
+            self.torgb = ToRGB(width, config.channels, w_dim, config.conv_clamp)
         if config.architecture == "resnet" and not self.first:
-            self.skip = Skip(before, width, rng)
+            self.skip = Skip(before, width)
             self.conv1.gain *= math.sqrt(0.5)
 
     def forward(self, x: Tensor, image: Tensor | None, ws: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None]:
@@ -130,23 +130,14 @@ class Layer(nn.Module):
     resample_filter: Tensor
     noise_const: Tensor
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        size: int,
-        config: Config,
-        *,
-        up: bool,
-        rng: torch.Generator | None,  # noqa: TID251
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, size: int, config: Config, *, up: bool) -> None:
         super().__init__()
-        self.affine = Linear(config.mapping.w_dim, inputs, bias=1.0, rng=rng)
-        self.weight = draw(outputs, inputs, 3, 3, rng=rng)
+        self.affine = Linear(config.mapping.w_dim, inputs, bias=1.0)
+        self.weight = draw(outputs, inputs, 3, 3)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("resample_filter", fir())
         if config.noise:
-            self.register_buffer("noise_const", torch.randn(size, size, generator=rng))
+            self.register_buffer("noise_const", torch.randn(size, size))
             self.noise_strength = nn.Parameter(torch.zeros(()))
         self.up, self.size, self.clamp, self.gain = up, size, config.conv_clamp, GAIN
 
@@ -187,17 +178,10 @@ class Layer(nn.Module):
 class ToRGB(nn.Module):
     """A modulated 1x1 convolution to the image, without demodulation."""
 
-    def __init__(
-        self,
-        inputs: int,
-        channels: int,
-        w_dim: int,
-        clamp: float | None,
-        rng: torch.Generator | None,  # noqa: TID251
-    ) -> None:
+    def __init__(self, inputs: int, channels: int, w_dim: int, clamp: float | None) -> None:
         super().__init__()
-        self.affine = Linear(w_dim, inputs, bias=1.0, rng=rng)
-        self.weight = draw(channels, inputs, 1, 1, rng=rng)
+        self.affine = Linear(w_dim, inputs, bias=1.0)
+        self.weight = draw(channels, inputs, 1, 1)
         self.bias = nn.Parameter(torch.zeros(channels))
         self.clamp = clamp
 
@@ -215,9 +199,9 @@ class Skip(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, inputs: int, outputs: int, rng: torch.Generator | None) -> None:  # noqa: TID251
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = draw(outputs, inputs, 1, 1, rng=rng)
+        self.weight = draw(outputs, inputs, 1, 1)
         self.register_buffer("resample_filter", fir())
 
     def forward(self, x: Tensor) -> Tensor:
