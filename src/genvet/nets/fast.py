@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from genvet.core.generator import Generator
+from genvet.core.rng import BLOCK, Rng
 
 BEARABLE = 0.05
 """Root mean square error of the fast form, as a share of the standard deviation of the images."""
@@ -37,11 +39,11 @@ class Swift:
 @torch.inference_mode()
 def swift(generator: Generator, z: Tensor, labels: Tensor | None = None) -> Swift:
     """A copy in bf16 and channels last where the machine has the units and a first batch agrees; else float32."""
-    plain = Swift(_copy(generator, torch.float32), torch.float32, 0.0)
+    plain = Swift(fixed(generator, torch.float32), torch.float32, 0.0)
     if not _has_bf16(generator.device):
         return plain
     try:
-        fast = Swift(_copy(generator, torch.bfloat16), torch.bfloat16, 0.0)
+        fast = Swift(fixed(generator, torch.bfloat16), torch.bfloat16, 0.0)
         x, ours = plain(z, labels), fast(z, labels)
     except (RuntimeError, TypeError, NotImplementedError):  # an operation without a bf16 form
         return plain
@@ -49,6 +51,30 @@ def swift(generator: Generator, z: Tensor, labels: Tensor | None = None) -> Swif
     if not error <= BEARABLE:  # also where it is not a number
         return plain
     return Swift(fast.generator, torch.bfloat16, error)
+
+
+def stream(fast: Swift, n: int, rng: Rng, batch: int) -> Iterator[tuple[int, Tensor]]:
+    """The first `n` samples in batches, each with the number of its first; drawn block by block, kept nowhere."""
+    latent = fast.generator.latent
+    for first in range(0, n, BLOCK):
+        z = latent.sample(first, min(first + BLOCK, n), rng)
+        for start, part in zip(range(first, n, batch), z.split(batch), strict=False):
+            with torch.inference_mode():
+                x = fast(part, latent.labels(start, start + len(part)))
+            yield start, x
+
+
+@torch.inference_mode()
+def redraw(generator: Generator, numbers: Sequence[int], rng: Rng, batch: int = 16) -> Tensor:
+    """The samples of these numbers once more, exactly, in the generator's own precision: (n, *shape) on the CPU."""
+    latent, images = generator.latent, [torch.empty(0, *generator.shape)]
+    for start in range(0, len(numbers), batch):
+        some = numbers[start : start + batch]
+        z = torch.cat([latent.sample(i, i + 1, rng) for i in some])
+        labels = torch.eye(latent.classes)[[i % latent.classes for i in some]] if latent.classes else None
+        x = generator(z.to(generator.device), None if labels is None else labels.to(generator.device))
+        images.append(x.float().cpu())
+    return torch.cat(images)
 
 
 def operations(generator: Generator, batch: int = 1) -> int:
@@ -60,11 +86,11 @@ def operations(generator: Generator, batch: int = 1) -> int:
     return int(max(counter.get_total_flops() // batch, 1))
 
 
-def _copy(generator: Generator, dtype: torch.dtype) -> Generator:
-    module: nn.Module = copy.deepcopy(generator.module).eval().to(dtype=dtype)
+def fixed(generator: Generator, dtype: torch.dtype = torch.float32) -> Generator:
+    """A copy in eval mode and channels last whose weights ask for no gradients: half the work of a search over z."""
+    module: nn.Module = copy.deepcopy(generator.module).eval().requires_grad_(False).to(dtype=dtype)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fields = {f: getattr(generator, f) for f in generator.__dataclass_fields__}
-    return type(generator)(**{**fields, "module": module})
+    return replace(generator, module=module)
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -1,0 +1,257 @@
+"""Brute-force output inspection (BF-OI): draw very many samples, and keep the few that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genvet.core.data import Images
+from genvet.core.generator import Generator
+from genvet.core.printable import printable
+from genvet.core.progress import track
+from genvet.core.report import Measure, Table
+from genvet.core.rng import BLOCK, Rng
+from genvet.core.technique import Picture, Probe, Result
+from genvet.maths.clusters import k_means
+from genvet.maths.distances import Smallest, coarse, exact, squared_distances
+from genvet.maths.statistics import clopper_pearson, rank_p_value, rule_of_three
+from genvet.nets.fast import Swift, operations, redraw, stream, swift
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What brute force may be given."""
+
+    targets: Images | None = None
+    """Outputs that the generator should never give."""
+    reference: Images | None = None
+    """Images of the kind that it should give."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Nearest:
+    """The samples nearest to one target, recomputed exactly."""
+
+    name: str
+    target: Tensor
+    x: Tensor
+    index: list[int]
+    distance: list[float]
+    median: float
+    """Distance of an ordinary sample."""
+    hits: int
+    p: float | None
+    """Rank of the nearest sample's distance among those of the reference images."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Unusual:
+    """The samples farthest from something."""
+
+    what: str
+    x: Tensor
+    index: list[int]
+    distance: list[float]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Drawn(Result):
+    """What a long stream of samples came to."""
+
+    n: int
+    wanted: int
+    form: str
+    """Of the network that drew them."""
+    controls: int
+    targets: list[Nearest]
+    unusual: list[Unusual]
+
+    def summary(self) -> str:
+        said = [f"{self.n:,} samples drawn."]
+        if self.n < self.wanted:
+            said.append(f"Fewer than the {self.wanted:,} of this depth: one sample of this generator costs too much.")
+        for t in self.targets:
+            closest = f"sample {t.index[0]:,} at {t.distance[0]:.4g}" if t.index else "none"
+            said.append(f"Nearest to {t.name}: {closest} (sum of squares), {t.hits} near enough to be it.")
+        bound = rule_of_three(self.n)
+        return " ".join([*said, f"What none of them shows has a probability below {bound:.2g} a sample (95 %)."])
+
+    def measures(self) -> tuple[Measure, ...]:
+        bound = Measure(name="bound", value=rule_of_three(self.n), unit="probability", n=self.n, note="3/N, at 95 %")
+        far = [Measure(name=f"farthest.{u.what}", value=u.distance[0], n=self.n) for u in self.unusual if u.index]
+        return (bound, *(m for i, t in enumerate(self.targets) for m in self._of(f"target-{i}", t)), *far)
+
+    def _of(self, name: str, t: Nearest) -> Iterator[Measure]:
+        closest = t.distance[0] if t.index else None
+        error = None if closest is None else closest / t.target.numel()
+        yield Measure(name=f"closest.{name}", value=closest, unit="sum of squares", n=self.n, note=t.name)
+        yield Measure(name=f"error.{name}", value=error, unit="mean square")
+        nearer = None if closest is None else closest / max(t.median, 1e-12)
+        yield Measure(name=f"nearer.{name}", value=nearer, note="against the median sample")
+        low, high = clopper_pearson(t.hits, self.n)
+        yield Measure(name=f"rate.{name}", value=t.hits / self.n, unit="probability", low=low, high=high, n=self.n)
+        note = "" if t.p is not None else "no reference images to compare with"
+        yield Measure(name=f"p.{name}", value=t.p, n=self.controls, note=note)
+
+    def figures(self) -> tuple[Picture, ...]:
+        known = [
+            Picture(
+                f"Nearest to {t.name}",
+                torch.cat([t.target[None], t.x]),
+                ("target", *_captions(t.index, t.distance)),
+                "The target first, then the nearest of all samples.",
+            )
+            for t in self.targets
+        ]
+        far = [
+            Picture(
+                f"Farthest from {u.what}", u.x, _captions(u.index, u.distance), "The most unusual samples, worst first."
+            )
+            for u in self.unusual
+        ]
+        return (*far, *known)
+
+    def tables(self) -> tuple[Table, ...]:
+        rows = [
+            (t.name, i, d, d / t.target.numel()) for t in self.targets for i, d in zip(t.index, t.distance, strict=True)
+        ]
+        columns = ("target", "sample", "sum of squares", "mean square")
+        return (Table(title="Nearest samples", columns=columns, rows=tuple(rows)),) if rows else ()
+
+    @property
+    def queries(self) -> int:
+        return self.n
+
+
+class BruteForce(Probe):
+    """Draws very many samples; keeps those nearest to known targets and farthest from what is ordinary."""
+
+    source: ClassVar[str] = "Devil in the GAN, section III-B, BF-OI; Closest1M of section V-A"
+    smoke: ClassVar[dict[str, Any]] = {"samples": 300, "clusters": 4, "keep": 3}
+    depths: ClassVar[dict[str, dict[str, Any] | None]] = {
+        "quick": {"samples": 10_000, "operations": 2e12},
+        "deep": {"samples": 1_000_000, "operations": 5e14},
+    }
+
+    samples: int = Field(default=200_000, ge=1)
+    """How many samples are drawn; none is kept but the few that matter."""
+    operations: float = Field(default=5e13, gt=0)
+    """Fewer samples are drawn where they would cost more floating-point operations than this, but never under 256."""
+    keep: int = Field(default=16, ge=1, le=64)
+    """How many are shown for each target, and of the most unusual ones."""
+    near: float = Field(default=0.01, gt=0)
+    """Mean squared error a value, range [-1, 1], under which a sample counts as the target."""
+    clusters: int = Field(default=20, ge=1, le=1000)
+    """Centres of the generator's own samples, from which the unusual is far."""
+    references: int = Field(default=1000, ge=1)
+    """At most so many reference images are compared with."""
+    batch: int = Field(default=128, ge=1, le=BLOCK)
+    """Samples at a time; changes nothing but the speed."""
+
+    def __call__(self, target: Generator, given: Known, rng: Rng) -> Drawn:
+        n = min(self.samples, max(256, int(self.operations // operations(target))))
+        draws, search = rng.fork("samples"), _Search(self, target, given, rng)
+        for start, x in track(stream(search.fast, n, draws, self.batch), -(-n // self.batch), "samples"):
+            search.see(x, start)
+        return search.result(n, draws)
+
+
+class _Search:
+    """What is kept while samples pass by: a few numbers for each target and each reference image."""
+
+    def __init__(self, config: BruteForce, generator: Generator, given: Known, rng: Rng) -> None:
+        self.config, self.generator, self.given = config, generator, given
+        z = generator.latent.sample(0, 32, rng.fork("samples"))
+        self.fast: Swift = swift(generator, z, generator.latent.labels(0, len(z)))
+        device, k = generator.device, 2 * config.keep + 16
+        none = torch.empty(0, *generator.shape)
+        self.targets = given.targets.fitting(generator.shape) if given.targets else none
+        self.flat = self.targets.flatten(1).to(device)
+        self.reference = coarse(_some(given.reference, config.references, generator, rng)).to(device)
+        self.features = torch.cat([self.reference, coarse(self.targets).to(device)])
+        self.nearest = torch.full((len(self.features),), torch.inf, device=device)
+        self.hits = torch.zeros(len(self.targets), dtype=torch.long, device=device)
+        self.known = Smallest(len(self.targets), k)
+        self.far = {"its own clusters": Smallest(1, k)}
+        if len(self.reference):
+            self.far["the reference"] = Smallest(1, k)
+        self._look_first(rng)
+
+    def _look_first(self, rng: Rng) -> None:
+        """A short first pass: centres of the generator's own samples, and how far an ordinary one is from a target."""
+        count = min(2048, max(256, self.config.samples // 50))
+        passing = [(coarse(x), squared_distances(x.flatten(1), self.flat)) for _, x in self._stream(count, rng)]
+        features = torch.cat([f for f, _ in passing]).cpu()
+        centres = k_means(features, self.config.clusters, rng.fork("clusters").block())
+        self.centres = centres.to(self.flat.device)
+        self.median = torch.cat([d for _, d in passing]).median(0).values.tolist() if len(self.flat) else []
+
+    def _stream(self, count: int, rng: Rng) -> Iterator[tuple[int, Tensor]]:
+        return stream(self.fast, count, rng.fork("first"), self.config.batch)
+
+    def see(self, x: Tensor, start: int) -> None:
+        rows = coarse(x)
+        self.far["its own clusters"].offer(-squared_distances(rows, self.centres).amin(1)[None], start)
+        if len(self.features):
+            distance = squared_distances(rows, self.features)
+            self.nearest = torch.minimum(self.nearest, distance.amin(0))
+            if len(self.reference):
+                self.far["the reference"].offer(-distance[:, : len(self.reference)].amin(1)[None], start)
+        if len(self.flat):
+            distance = squared_distances(x.flatten(1), self.flat)
+            self.known.offer(distance.T, start)
+            self.hits += (distance <= self.config.near * self.flat.shape[1]).sum(0)
+
+    def result(self, n: int, draws: Rng) -> Drawn:
+        return Drawn(
+            n=n,
+            wanted=self.config.samples,
+            form=str(self.fast),
+            controls=len(self.reference),
+            targets=[self._target(i, draws) for i in range(len(self.targets))],
+            unusual=[self._unusual(what, draws) for what in self.far],
+        )
+
+    def _target(self, i: int, draws: Rng) -> Nearest:
+        """The shortlist drawn again and measured exactly."""
+        index = [j for j in self.known.index[i].tolist() if j >= 0]
+        x = redraw(self.generator, index, draws)
+        distance = exact(x, self.targets[i : i + 1])
+        best = distance.argsort(stable=True)[: self.config.keep]
+        controls, own = self.nearest[: len(self.reference)].tolist(), float(self.nearest[len(self.reference) + i])
+        assert self.given.targets
+        return Nearest(
+            name=printable(self.given.targets.names[i], 60),
+            target=self.targets[i],
+            x=x[best],
+            index=[index[b] for b in best.tolist()],
+            distance=distance[best].tolist(),
+            median=self.median[i],
+            hits=int(self.hits[i]),
+            p=rank_p_value(own, controls) if controls else None,
+        )
+
+    def _unusual(self, what: str, draws: Rng) -> Unusual:
+        index = [j for j in self.far[what].index[0].tolist() if j >= 0]
+        x = redraw(self.generator, index, draws)
+        to = self.centres if what == "its own clusters" else self.reference
+        distance = squared_distances(coarse(x), to.cpu()).amin(1)
+        best = distance.argsort(descending=True, stable=True)[: self.config.keep]
+        return Unusual(what=what, x=x[best], index=[index[b] for b in best.tolist()], distance=distance[best].tolist())
+
+
+def _some(images: Images | None, count: int, generator: Generator, rng: Rng) -> Tensor:
+    """At most `count` of the images, drawn at random: data sets are often sorted."""
+    if images is None:
+        return torch.empty(0, *generator.shape)
+    x = images.fitting(generator.shape)
+    return x[torch.randperm(len(x), generator=rng.fork("reference").block())[:count]]
+
+
+def _captions(index: list[int], distance: list[float]) -> tuple[str, ...]:
+    return tuple(f"#{i:,}: {d:.4g}" for i, d in zip(index, distance, strict=True))

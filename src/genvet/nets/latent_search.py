@@ -1,0 +1,114 @@
+"""Driving a generator to given images: many images and many starts in one batch, every search on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genvet.core.generator import Generator
+from genvet.core.latent import Latent
+from genvet.core.progress import track
+from genvet.core.rng import Rng
+from genvet.maths.descent import descend, masked
+
+ROWS = 128
+"""Searches in one batch; 16 where one sample costs more than 2e9 operations: beyond that a batch gains nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """Where the searches for one image begin, how far a step may go, and which stay in the typical set."""
+
+    z: Tensor
+    rate: Tensor
+    typical: Tensor
+    kinds: tuple[str, ...]
+    """prior, mode or far."""
+
+    @classmethod
+    def of(cls, latent: Latent, restarts: int, rng: Rng) -> Starts:
+        """Draws from the prior; and where z and c z are different inputs, its centre and a point far outside."""
+        z, kinds, rate = latent.sample(0, restarts, rng), ["prior"] * restarts, [0.1] * restarts
+        if latent.distribution != "sphere":
+            far = 10 * latent.sample(0, 1, rng.fork("far"))
+            z = torch.cat([z, torch.zeros(1, latent.dim), far])
+            kinds, rate = [*kinds, "mode", "far"], [*rate, 0.1, 1.0]
+        scale = 0.5 if latent.distribution == "uniform" else 1.0
+        return cls(
+            z, scale * torch.tensor(rate)[:, None], torch.tensor([k == "prior" for k in kinds])[:, None], tuple(kinds)
+        )
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """How near every start came to every image."""
+
+    value: Tensor
+    """Sums of squares (m, starts)."""
+    z: Tensor
+    """(m, starts, dim)."""
+    path: Tensor
+    """Sums of squares on the way (steps + 1, m, starts)."""
+
+    @property
+    def nearest(self) -> Tensor:
+        return self.value.amin(1)
+
+    def best(self) -> tuple[Tensor, Tensor]:
+        """The latents (m, dim) that came nearest, and the numbers of their starts."""
+        start = self.value.argmin(1)
+        return self.z[torch.arange(len(self.z)), start], start
+
+
+def search(generator: Generator, images: Tensor, starts: Starts, steps: int, rows: int = ROWS) -> Found:
+    """Search from every start for each of the images (m, *shape). The generator should be `fast.fixed`."""
+    m, device = len(images), generator.device
+    row = torch.arange(m * len(starts))
+    value, z, path = [], [], []
+    for some in track(row.split(rows), -(-len(row) // rows), "searches"):
+        which = some % len(starts)
+        target, typical = images[some // len(starts)].to(device), starts.typical[which].to(device)
+        labels = _labels(generator, which)
+
+        def loss(z: Tensor, target: Tensor = target, labels: Tensor | None = labels) -> Tensor:
+            return (generator(z, labels).float() - target).square().flatten(1).sum(1)
+
+        def project(z: Tensor, typical: Tensor = typical) -> Tensor:
+            return torch.where(typical, generator.latent.project(z), z)
+
+        found = descend(loss, starts.z[which].to(device), steps, starts.rate[which].to(device), project)
+        value.append(found.value.cpu())
+        z.append(found.z.cpu())
+        path.append(found.path.cpu())
+    shape = (m, len(starts))
+    return Found(
+        value=torch.cat(value).view(shape), z=torch.cat(z).view(*shape, -1), path=torch.cat(path, 1).view(-1, *shape)
+    )
+
+
+def masked_share(generator: Generator, image: Tensor, rng: Rng, points: int = 16) -> float:
+    """At which share of ordinary latents the gradient towards an image cannot be trusted."""
+    z = generator.latent.sample(0, points, rng).to(generator.device)
+    target, labels = image.to(generator.device), _labels(generator, torch.arange(points))
+
+    def loss(z: Tensor) -> Tensor:
+        return (generator(z, labels).double() - target).square().flatten(1).sum(1)
+
+    return float(masked(loss, z).float().mean())
+
+
+@torch.no_grad()
+def images_at(generator: Generator, z: Tensor, start: Tensor) -> Tensor:
+    """What the latents give, with the labels that the searches numbered `start` had: on the CPU."""
+    return generator(z.to(generator.device), _labels(generator, start)).float().cpu()
+
+
+def _labels(generator: Generator, start: Tensor) -> Tensor | None:
+    """Each start has a class of its own, as far as they go."""
+    classes = generator.latent.classes
+    return torch.eye(classes)[start % classes].to(generator.device) if classes else None
