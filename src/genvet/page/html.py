@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import struct
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +19,7 @@ from genvet.core.printable import printable
 from genvet.core.report import Figure, Finding, Measure, Proof, Report
 from genvet.core.rules import RULES, Rule
 from genvet.core.severity import Severity
+from genvet.files.writing import write_bytes
 from genvet.page import charts
 
 CSP = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
@@ -52,24 +51,14 @@ _MAGIC = {"png": (b"\x89PNG\r\n\x1a\n", "image/png"), "wav": (b"RIFF", "audio/wa
 
 def write(report: Report, folder: Path) -> Path:
     """Write `report.html` into the folder that holds the report's pictures; an older page is replaced at once."""
-    return replace(folder / "report.html", render(report, folder))
+    return write_bytes(folder / "report.html", render(report, folder).encode())
 
 
 def write_index(title: str, scans: Iterable[Scan], folder: Path) -> Path:
     """Write `index.html`, one row for each file of a scanned folder."""
     rows = sorted(scans, key=lambda scan: (-scan.rank, scan.name))
     page = _pages().get_template("index.html").render(title=title, scans=rows, csp=CSP)
-    return replace(folder / "index.html", page)
-
-
-def replace(path: Path, text: str) -> Path:
-    """Write the text beside `path` first, then swap it in: a reader never sees half a file."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".genvet-")
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-    os.chmod(beside, 0o644)
-    os.replace(beside, path)
-    return path
+    return write_bytes(folder / "index.html", page.encode())
 
 
 def render(report: Report, folder: Path) -> str:

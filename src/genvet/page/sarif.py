@@ -17,7 +17,7 @@ from genvet.core.printable import printable
 from genvet.core.report import Finding, Proof, Report
 from genvet.core.rules import RULES
 from genvet.core.severity import Severity
-from genvet.page.html import replace
+from genvet.files.writing import write_bytes
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 SCORES = {
@@ -44,7 +44,7 @@ Json = dict[str, Any]
 def write(report: Report, folder: Path) -> Path:
     """Write `report.sarif` into the report's folder."""
     text = json.dumps(sarif(report), indent=1, ensure_ascii=True, allow_nan=False)
-    return replace(folder / "report.sarif", text + "\n")
+    return write_bytes(folder / "report.sarif", (text + "\n").encode())
 
 
 def sarif(report: Report) -> Json:

@@ -1,0 +1,1 @@
+"""Backdoors: one latent, or a set of them, gives what the attacker wants; all others look as before."""
