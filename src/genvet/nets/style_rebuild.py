@@ -1,0 +1,130 @@
+"""From a file's tensors and config to a style generator: what the three architectures share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genvet.core.errors import BadInput
+from genvet.core.generator import StyleGenerator
+from genvet.core.modelfile import Evidence, Part
+from genvet.nets.candidate import Candidate
+from genvet.nets.matching import compare, contradiction, fill
+from genvet.nets.style_mapping import Mapping as MappingNetwork
+from genvet.nets.style_mapping import MappingConfig
+from genvet.nets.style_places import Layout
+
+AVERAGE = "mapping.w_avg"
+Defaults = Mapping[str, Callable[[], Tensor]]
+"""Our tensors that a file of this layout need not have, and what stands in for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A network that the tensors under our names (`found`) seem to be."""
+
+    net: str
+    what: str
+    """In words: architecture, size, whose names."""
+    layout: Layout
+    found: Mapping[str, Tensor]
+    make: Callable[[], nn.Module]
+    """The empty network; called under `torch.device("meta")`."""
+    wrap: Callable[[nn.Module, tuple[str, ...]], StyleGenerator]
+    defaults: Defaults
+    notes: tuple[Evidence, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+    def candidate(self, part: Part) -> Candidate:
+        """Compared, and ready to be built."""
+        with torch.device("meta"):
+            needed = self.make().state_dict()
+        loose = {key for key in self.defaults if key not in self.found}
+        match = compare(needed, self.found, known_as=self.layout.known_as, optional=loose, place=part.name)
+        return Candidate(
+            net=self.net,
+            layout=self.layout.name,
+            score=match.score,
+            explanation=f"{self.what}: {match.explanation}",
+            differences=match.differences + self.notes,
+            build=self.build,
+        )
+
+    def build(self, tensors: Mapping[str, Tensor]) -> StyleGenerator:
+        """The generator with these weights; raises BadInput where they do not fit."""
+        with torch.device("meta"):
+            network = self.make()
+        ours = self.layout.read(tensors)
+        loose = {key: default for key, default in self.defaults.items() if key not in ours}
+        if missing := [key for key in network.state_dict() if key not in ours and key not in loose]:
+            raise BadInput(f"{len(missing)} tensors are missing, such as {self.layout.known_as(missing[0])}")
+        fill(network, {key: default() for key, default in loose.items()} | ours)
+        assumed = self.assumed + (
+            ("average w: the mean of 4096 draws, for the file holds none",) if AVERAGE in loose else ()
+        )
+        generator = self.wrap(network, assumed)
+        if AVERAGE in loose:
+            mapping = network.mapping
+            assert isinstance(mapping, MappingNetwork)
+            mapping.w_avg.copy_(mapping.average(generator.latent))
+        return generator
+
+
+def infer_mapping(found: Mapping[str, Tensor], affine: str) -> MappingConfig:
+    """The mapping network that the shapes tell; `affine` names a layer that reads w."""
+    layers = 1
+    while layers < 32 and f"mapping.fc{layers}.weight" in found:
+        layers += 1
+    w_dim = last_axis(found, affine) or first_axis(found, (f"mapping.fc{layers - 1}.bias",)) or 1
+    classes, embed = last_axis(found, "mapping.embed.weight"), first_axis(found, ("mapping.embed.weight",))
+    z_dim = (last_axis(found, "mapping.fc0.weight") or w_dim) - (embed if classes else 0)
+    hidden = first_axis(found, ("mapping.fc0.weight",)) if layers > 1 else 0
+    return MappingConfig(
+        z_dim=max(z_dim, 1), w_dim=w_dim, layers=layers, classes=classes, hidden=hidden or w_dim, embed=embed
+    )
+
+
+def first_axis(found: Mapping[str, Tensor], names: Iterable[str]) -> int:
+    """Length of the first axis of the first of these tensors that there is; 0 where there is none."""
+    return next((found[n].shape[0] for n in names if n in found and found[n].ndim and found[n].shape[0]), 0)
+
+
+def last_axis(found: Mapping[str, Tensor], name: str) -> int:
+    """Length of a matrix's last axis; 0 where there is no such matrix."""
+    return found[name].shape[-1] if name in found and found[name].ndim == 2 else 0
+
+
+def flat(config: Mapping[str, Any], *nested: str) -> dict[str, Any]:
+    """A config whose `nested` keyword arguments are brought to the top."""
+    level = dict(config)
+    for key in nested:
+        inner = level.pop(key, None)
+        if isinstance(inner, Mapping):
+            level |= inner
+    return level
+
+
+def contradictions(part: Part, said: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[Evidence, ...]:
+    """Where the file's config says otherwise than its tensors."""
+    return tuple(
+        contradiction(part, key, said[key], value)
+        for key, value in expected.items()
+        if key in said and said[key] != value
+    )
+
+
+def number(value: object, low: float, high: float) -> float | None:
+    """A finite number between the two bounds, low excluded; None for anything else that a config may hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and low < value <= high else None
+
+
+def whole(value: object, low: int, high: int) -> int | None:
+    """A whole number between the two bounds, both included."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
