@@ -29,7 +29,8 @@ _STACK_IMPORT = re.compile(
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{16,}={0,2}\s*", re.ASCII)
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}\s?)+", re.ASCII)
 _SEARCHED = 64 << 20
-_SUSPECTS = 1000
+_SUSPECTS = 10_000
+_DEEPEST = 3  # pickles in pickles in pickles: more would let a small file cost much time
 
 
 def looks_like_pickle(raw: BytesLike) -> bool:
@@ -55,9 +56,10 @@ def looks_encoded(text: str) -> bool:
 
 def examine(machine: Machine) -> None:
     """Note every value of a stream that is itself a pickle which imports something."""
-    for offset, value in machine.suspects[:_SUSPECTS]:
-        if id(value) in machine.read_inside:
-            continue
+    if machine.nesting >= _DEEPEST:
+        return
+    suspects = [(at, value) for at, value in machine.suspects if id(value) not in machine.read_inside]
+    for offset, value in suspects[:_SUSPECTS]:
         for kind, raw in _decoded(value):
             names = _imports(machine, raw)
             if names:
@@ -80,7 +82,7 @@ def _decoded(value: str | BytesLike) -> list[tuple[str, BytesLike]]:
 def _imports(machine: Machine, raw: BytesLike) -> list[str]:
     """The names that these bytes would import, where they are a pickle to its end or ask for something off the list."""
     aside = Reading(limits=Limits(unpacked=0, text=machine.reading.limits.text))
-    inner = type(machine)(memoryview(raw), aside, limits=machine.limits)
+    inner = type(machine)(memoryview(raw), aside, limits=machine.limits, nesting=machine.nesting + 1)
     try:
         inner.load()
     except Stop:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _U1, _U2, _U4, _U8 = (struct.Struct("<" + c) for c in "BHIQ")
 _I4, _F8 = struct.Struct("<i"), struct.Struct(">d")
 
+codecs.lookup("raw-unicode-escape")  # now, since the child process imports nothing once it reads
+
 
 def _unknown(m: Machine) -> None:
     raise Stop("pickle.malformed", f"byte {m.at} is no opcode ({m.data[m.at]:#04x})", m.at)
@@ -446,7 +448,9 @@ def _build(m: Machine) -> None:
     elif target.state is not None:
         m.note("pickle.malformed", f"BUILD at byte {m.at} sets a state for the second time")
     else:
-        target.state = state
+        # As it is now: what the stream does to this dict later, through the memo, comes too late for a loader.
+        m.charge(100 * len(state) if isinstance(state, dict) else 0)
+        target.state = dict(state) if isinstance(state, dict) else state
 
 
 @_opcode(b"i")
@@ -496,9 +500,4 @@ def _persid(m: Machine) -> None:
 
 @_opcode(b"Q")
 def _binpersid(m: Machine) -> None:
-    identity = m.stack.pop()
-    if m.persistent_load is None:
-        m.note("pickle.persistent-id", f"BINPERSID at byte {m.at} outside a torch file")
-        m.push(Record(Global("", "persistent", m.at), (identity,), "persid", m.at), 400)
-    else:
-        m.push(m.persistent_load(identity, m.at), 200)
+    m.push(m.persistent(m.stack.pop()), 400)

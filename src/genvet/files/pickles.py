@@ -57,13 +57,15 @@ def run(
     *,
     persistent_load: PersistentLoad | None = None,
     evaluate: Evaluate | None = None,
+    made: list[Record] | None = None,
 ) -> Value:
     """Read a file or member that should be one pickle; gives its inert value.
 
     Bytes come as `bytes`, or as a read-only memoryview where they are long. Raises Stop where the stream breaks off;
-    what could be seen in the rest is noted before that.
+    what could be seen in the rest is noted before that. `made` takes every record that the stream makes, also those
+    that it throws away again.
     """
-    machine = Machine(data, reading, place, persistent_load=persistent_load, evaluate=evaluate)
+    machine = Machine(data, reading, place, persistent_load=persistent_load, evaluate=evaluate, made=made)
     value = machine.load()
     if machine.pos < len(data):
         _read_on(machine)
@@ -97,11 +99,14 @@ class Machine:
         start: int = 0,
         persistent_load: PersistentLoad | None = None,
         evaluate: Evaluate | None = None,
+        made: list[Record] | None = None,
         limits: Limits = Limits(),
+        nesting: int = 0,
     ) -> None:
         self.data = data.toreadonly().cast("B")
-        self.reading, self.place, self.limits = reading, place, limits
+        self.reading, self.place, self.limits, self.nesting = reading, place, limits, nesting
         self.persistent_load, self.evaluate = persistent_load, {**PLAIN, **(evaluate or {})}
+        self.made: list[Record] = [] if made is None else made
         self.start = self.pos = self.at = start
         self.end = len(self.data)
         self.calls = Calls(reading, place)
@@ -276,6 +281,19 @@ class Machine:
         self.calls.imported(found)
         self.push(found, 300)
 
+    def persistent(self, identity: Value) -> Value:
+        """What a persistent id stands for: a storage in a torch file, nothing elsewhere."""
+        if self.persistent_load is None:
+            self.note("pickle.persistent-id", f"BINPERSID at byte {self.at} outside a torch file")
+        else:
+            try:
+                return self.persistent_load(identity, self.at)
+            except Stop as stop:
+                if stop.rule in _FATAL:
+                    raise
+                self.note(stop.rule, stop.message)
+        return Record(Global("", "persistent", self.at), (identity,), "persid", self.at)
+
     def call(self, callee: Value, args: Value, how: How, kwargs: Mapping[Any, Any] | None = None) -> None:
         """What REDUCE, NEWOBJ and their like would call: carried out by our own code, or kept as a record."""
         if not isinstance(callee, (Global, Record)) or not isinstance(args, tuple):
@@ -284,9 +302,10 @@ class Machine:
         self.calls.called(callee, args, how, self.at)
         made = self._carry_out(callee, args) if isinstance(callee, Global) and how == "reduce" else _NOTHING
         if made is _NOTHING:
-            self.push(Record(callee, args, how, self.at, kwargs or {}), 400)
-        else:
-            self.push(made, 200)
+            made = Record(callee, args, how, self.at, kwargs or {})
+        if isinstance(made, Record):
+            self.made.append(made)
+        self.push(made, 400)
 
     def _carry_out(self, callee: Global, args: tuple[Value, ...]) -> Value:
         """The value, where our own code can make it."""
@@ -296,7 +315,7 @@ class Machine:
             return _NOTHING
         if path == _READ_INSIDE:
             self.read_inside.update((id(a), a) for a in args)
-        self.charge(sum(8 * len(a) for a in args if isinstance(a, (list, str, bytes))))
+        self.charge(sum(64 * len(a) if isinstance(a, list) else len(a) for a in args if isinstance(a, (list, str))))
         try:
             made = function(args, self.at)
         except Stop as stop:

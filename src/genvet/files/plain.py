@@ -73,12 +73,33 @@ def _new(args: tuple[Any, ...], offset: int) -> Record:
     return Record(args[0], args[1:], "newobj", offset)
 
 
+def _ordered(args: tuple[Any, ...], offset: int) -> Record:
+    """`OrderedDict()` and `OrderedDict([(key, value), ...])`, its pairs as they are now."""
+    record = Record(Global("collections", "OrderedDict", offset), (), "reduce", offset)
+    if args:
+        pairs = args[0].items() if isinstance(args[0], dict) else args[0]
+        if len(args) != 1 or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+            raise Stop("pickle.malformed", "an OrderedDict made of something that is no list of pairs")
+        record.items.extend((name, value) for name, value in pairs)
+    return record
+
+
+def _persistent(args: tuple[Any, ...], offset: int) -> Record:
+    """A NVlabs object, with its text and state as they are now: it is run at this point, not when the stream ends."""
+    if len(args) != 1 or not isinstance(args[0], dict):
+        raise Stop("pickle.malformed", f"the persistent object at byte {offset} is not made of one dict")
+    callee = Global("torch_utils.persistence", "_reconstruct_persistent_obj", offset)
+    return Record(callee, (dict(args[0]),), "reduce", offset)
+
+
 PLAIN: dict[tuple[str, str], Callable[[tuple[Any, ...], int], Any]] = {
     ("builtins", "set"): _set,
     ("builtins", "frozenset"): _frozenset,
     ("builtins", "bytes"): _bytes,
     ("builtins", "bytearray"): _bytes,
     ("builtins", "complex"): _complex,
+    ("collections", "OrderedDict"): _ordered,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
     ("_codecs", "encode"): _encode,
     ("copyreg", "_reconstructor"): _new,
     ("copyreg", "__newobj__"): _new,

@@ -1,0 +1,171 @@
+"""What a model's pickle holds, as parts: state dicts, pickled modules, NVlabs' persistent objects, TensorFlow networks.
+
+Nothing is built: records of objects are read as data. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from genvet.core.modelfile import Part, TensorSpec
+from genvet.files import legacy, pickles, stylegan_pickles
+from genvet.files.globals import is_known
+from genvet.files.inert import Record
+from genvet.files.modules import Tensors, class_of, is_persistent, mapping, state_of
+from genvet.files.reading import Limits, Reading, Stop
+from genvet.files.rebuilding import evaluators
+from genvet.files.settings import note_metadata
+from genvet.files.storages import ITEM
+
+_OPENINGS = b"(]})cINFGJKLMSTUVX"
+_SNIFFED = 1 << 20
+_FORMATS = {"persistent": "nvlabs-pickle", "tensorflow": "tensorflow-pickle"}
+_TUPLE_OF_NETWORKS = ("G", "D", "Gs")
+
+
+def matches(data: memoryview) -> bool:
+    """Whether the content is a pickle: it says so itself, or reads as one to its end, or imports something known."""
+    head = bytes(data[:2])
+    if len(head) < 2 or legacy.matches(data):
+        return False
+    if head[0] == 0x80:
+        return head[1] <= 5
+    return head[0] in _OPENINGS and _reads_as_pickle(data[:_SNIFFED])
+
+
+def _reads_as_pickle(data: memoryview) -> bool:
+    """Protocols 0 and 1 open like any text: `click` in a list of packages would import `lick`."""
+    machine = pickles.Machine(data, Reading(limits=Limits(unpacked=0)), nesting=9)
+    try:
+        machine.load()
+    except Stop:
+        return any(is_known(name) for name in machine.calls.names)
+    return machine.pos == machine.end or bool(machine.calls.names)
+
+
+def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
+    """Read a bare pickle: every call it would make, and the parts it holds."""
+    with judged(reading, place) as made:
+        value = pickles.run(data, reading, place, evaluate=evaluators(reading, place), made=made)
+    add_parts(value, reading, place)
+
+
+@contextmanager
+def judged(reading: Reading, place: str) -> Iterator[list[Record]]:
+    """Takes the records that a stream makes; at its end, however it ends, judges the program texts among them."""
+    made: list[Record] = []
+    try:
+        yield made
+    finally:
+        stylegan_pickles.judge_sources(made, reading, place)
+
+
+def add_parts(value: Any, reading: Reading, place: str) -> None:
+    """Find every group of tensors in a value and add it to the reading's parts."""
+    walk = _Walk(reading, place)
+    walk.run(value)
+    reading.parts.extend(walk.parts)
+    for kind, name in _FORMATS.items():
+        if any(part.kind == kind for part in walk.parts):
+            reading.format = reading.format.removesuffix("pickle") + name if reading.format.endswith("pickle") else name
+
+
+class _Walk:
+    """Goes through a value once; a value that holds itself is met once."""
+
+    def __init__(self, reading: Reading, place: str) -> None:
+        self.reading, self.place = reading, place
+        self.tensors = Tensors(reading, place)
+        self.parts: list[Part] = []
+        self.met: dict[int, Any] = {}
+        self.viewed = 0
+
+    def run(self, value: Any) -> None:
+        agenda: list[tuple[str, Any]] = [("", value)]
+        while agenda:
+            name, value = agenda.pop()
+            if id(value) in self.met:
+                continue
+            self.met[id(value)] = value
+            agenda.extend(reversed(self._visit(name, value)))
+
+    def _visit(self, name: str, value: Any) -> list[tuple[str, Any]]:
+        """Add the part that this value is; gives what is left to look into."""
+        if isinstance(value, Record):
+            return self._visit_record(name, value)
+        held = mapping(value)
+        if held is not None:
+            return self._visit_mapping(name, held)
+        if isinstance(value, (list, tuple)):
+            return self._visit_sequence(name, value)
+        spec = self.tensors.spec(value)
+        if spec is not None:
+            self._add(Part(name=name, kind="arrays", tensors={"tensor": spec}))
+        return []
+
+    def _visit_record(self, name: str, record: Record) -> list[tuple[str, Any]]:
+        state = state_of(record)
+        if is_persistent(record):
+            self._add(stylegan_pickles.persistent_part(record, name, self.tensors))
+        elif stylegan_pickles.is_network(record):
+            self._add(stylegan_pickles.network_part(record, name, self.tensors))
+        elif state is not None:
+            found = self.tensors.flatten(record)
+            self._add(Part(name=name, kind="module", class_name=class_of(record), tensors=found) if found else None)
+        elif (spec := self.tensors.spec(record)) is not None:
+            self._add(Part(name=name, kind="arrays", tensors={"tensor": spec}))
+        elif (held := mapping(record)) is not None:
+            return self._visit_mapping(name, held)
+        elif (held := mapping(record.state)) is not None:
+            return self._visit_mapping(name, held)  # an object of an unknown class may hold networks
+        return []
+
+    def _visit_mapping(self, name: str, held: dict[str, Any]) -> list[tuple[str, Any]]:
+        if "param_groups" in held and "state" in held:
+            self.reading.metadata.setdefault(f"{name or 'file'} (skipped)", "the state of an optimiser")
+            return []
+        if not name or name.count(".") == 0:
+            note_metadata(self.reading, name, held)
+        specs = {key: self.tensors.spec(value) for key, value in held.items()}
+        tensors = {key: spec for key, spec in specs.items() if spec is not None}
+        if tensors:
+            self._add(Part(name=name, kind="state", tensors=tensors))
+        return [(_inside(name, key), value) for key, value in held.items() if specs[key] is None]
+
+    def _visit_sequence(self, name: str, values: Any) -> list[tuple[str, Any]]:
+        specs = [self.tensors.spec(value) for value in values]
+        tensors = {str(i): spec for i, spec in enumerate(specs) if spec is not None}
+        if tensors:
+            self._add(Part(name=name, kind="arrays", tensors=tensors))
+        names: Any = range(len(values))
+        if len(values) == len(_TUPLE_OF_NETWORKS) and all(map(stylegan_pickles.is_network, values)):
+            names = _TUPLE_OF_NETWORKS
+        inner = zip(names, values, specs, strict=True)
+        return [(_inside(name, str(i)), v) for i, v, spec in inner if spec is None and _may_hold(v)]
+
+    def _add(self, part: Part | None) -> None:
+        if part is None:
+            return
+        self.viewed += sum(_bytes(spec) for spec in part.tensors.values())
+        if self.viewed > self.reading.limits.unpacked:
+            raise Stop("pickle.limit", f"tensors view the same bytes over and over: {self.viewed} bytes in all")
+        if len(self.parts) >= self.reading.limits.members:
+            raise Stop("pickle.limit", f"more than {self.reading.limits.members} groups of tensors")
+        self.parts.append(part)
+
+
+def _bytes(spec: TensorSpec) -> int:
+    total = ITEM[spec.dtype]
+    for n in spec.shape:
+        total *= n
+    return total
+
+
+def _inside(name: str, key: str) -> str:
+    return f"{name}.{key}"[:300] if name else key[:300]
+
+
+def _may_hold(value: Any) -> bool:
+    return isinstance(value, (dict, list, tuple, Record))
