@@ -1,0 +1,131 @@
+"""Tells formats by content, never by name, and hands each stretch of bytes to its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+
+from genvet.files import (
+    compressed,
+    keras_file,
+    numpy_file,
+    objects,
+    onnx_file,
+    safetensors_file,
+    sevenzip,
+    signatures,
+    tars,
+    torch_files,
+    zip_models,
+    zips,
+)
+from genvet.files.reading import Reading, Stop
+
+# Told by their first bytes: the first that matches is what the content is.
+_BY_START: tuple[tuple[str, ModuleType], ...] = (
+    ("7z", sevenzip),
+    ("compressed", compressed),
+    ("npy", numpy_file),
+    ("safetensors", safetensors_file),
+    ("torch-legacy", torch_files),
+    ("pickle", objects),
+)
+
+
+# What a zip turns out to be, once its members are known.
+_CLOSER = {("zip", kind) for kind in ("torch-zip", "torchscript", "keras", "npz")}
+
+
+class NotAModel(Stop):
+    """The content is of no format that can hold a model; the message says what it is instead."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__("file.truncated", found)
+
+
+def read_bytes(data: memoryview, reading: Reading, place: str = "", nesting: int = 0) -> None:
+    """Read whatever this is into `reading`; raises NotAModel where it is no model at all."""
+    try:
+        _read(data, reading, place, nesting)
+    except NotAModel:
+        raise
+    except Stop as stop:
+        reading.note(stop.rule, stop.message, place=place, offset=stop.offset)
+    except (MemoryError, RecursionError) as error:
+        reading.note("pickle.limit", f"reading was stopped: {type(error).__name__}", place=place)
+
+
+def _read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
+    if nesting > reading.limits.nesting:
+        raise Stop("archive.bomb", f"formats are nested more than {reading.limits.nesting} deep")
+    found = list(_formats(data))
+    if not found:
+        raise NotAModel(signatures.describe(data))
+    if len(found) > 1:
+        names = " and ".join(kind for kind, _ in found)
+        reading.note("archive.hidden", f"the content is {names} at once: readers take different ones", place=place)
+    for i, (kind, reader) in enumerate(found):
+        if i == 0:
+            name(reading, kind, nesting)
+        _guarded(reader, data, reading, place, nesting)
+
+
+def _guarded(reader: ModuleType, data: memoryview, reading: Reading, place: str, nesting: int) -> None:
+    """One reader's failure must not keep the next from reading the same bytes."""
+    try:
+        reader.read(data, reading, place, nesting)
+    except NotAModel:
+        raise
+    except Stop as stop:
+        reading.note(stop.rule, stop.message, place=place, offset=stop.offset)
+
+
+def _formats(data: memoryview) -> Iterable[tuple[str, ModuleType]]:
+    """Every format that this content is: by its first bytes, and those that other readers find elsewhere in it."""
+    elsewhere = [("zip", zip_models)] if zips.matches(data) else []
+    elsewhere += [("tar", tars)] if tars.matches(data) else []
+    elsewhere += [("hdf5", keras_file)] if keras_file.matches(data) else []
+    if elsewhere and bytes(data[:1]) != b"\x80" and _begins(elsewhere[0][1], data):
+        return elsewhere
+    by_start = next(((name, reader) for name, reader in _BY_START if reader.matches(data)), None)
+    if by_start:
+        return [by_start, *elsewhere]
+    if not elsewhere and onnx_file.matches(data):
+        return [("onnx", onnx_file)]
+    return elsewhere
+
+
+def _begins(reader: ModuleType, data: memoryview) -> bool:
+    """Whether the format claims the first bytes as well, so that nothing else can begin there."""
+    if reader is zip_models:
+        return zips.begins(data)
+    return reader is tars or keras_file.begins(data)
+
+
+def name(reading: Reading, found: str, nesting: int) -> None:
+    """Put this format into the chain at its depth, where it is the first there, or a closer name for the same bytes."""
+    chain = reading.format.split(" > ") if reading.format else []
+    if len(chain) == nesting:
+        reading.format = " > ".join([*chain, found])
+    elif len(chain) == nesting + 1 and (chain[-1], found) in _CLOSER:
+        reading.format = " > ".join([*chain[:-1], found])
+
+
+def read_members(
+    members: Iterable[tuple[str, memoryview]], reading: Reading, place: str, nesting: int, *, programs: bool = True
+) -> None:
+    """Read the members of an archive, whatever their names: what is a model, a pickle or a program is told."""
+    for name, content in members:
+        where = within(place, name)
+        if programs and (kind := signatures.program(content, name)):
+            reading.note("archive.executable", f"the archive carries {kind}", place=where)
+        elif len(content):
+            try:
+                read_bytes(content, reading, where, nesting + 1)
+            except NotAModel:
+                continue
+
+
+def within(place: str, name: str) -> str:
+    """The place of a member: outer/inner."""
+    return f"{place}/{name}" if place else name

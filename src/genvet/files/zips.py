@@ -1,0 +1,440 @@
+"""Zip archives, read field by field: what the local and the central view say, and where they disagree."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from genvet.files.reading import Reading, Stop
+
+LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
+END64, LOCATOR64, DESCRIPTOR = b"PK\x06\x06", b"PK\x06\x07", b"PK\x07\x08"
+
+ENCRYPTED, DESCRIBED, UTF8 = 0x1, 0x8, 0x800
+# Deflate options (bits 1 and 2), a data descriptor (3) and UTF-8 names (11) are all that honest writers set.
+USUAL_FLAGS = 0x2 | 0x4 | DESCRIBED | UTF8
+STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
+FULL32, FULL16 = 0xFFFFFFFF, 0xFFFF
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What one header, local or central, says about an entry."""
+
+    name: bytes
+    flags: int
+    method: int
+    crc: int
+    """-1 where the header does not say."""
+    packed: int
+    size: int
+    offset: int
+    """Of the local header."""
+    start: int = 0
+    """Of the packed data; known from the local header only."""
+
+    @property
+    def text(self) -> str:
+        """The name, as text; bytes outside the encoding survive as surrogates."""
+        return self.name.decode("utf-8", "surrogateescape") if self.flags & UTF8 else _legacy_name(self.name)
+
+
+@dataclass
+class Unpacked:
+    """The members by the central directory, and every other view of the archive's bytes."""
+
+    members: dict[str, memoryview] = field(default_factory=dict)
+    others: list[tuple[str, memoryview]] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    """The stretches of the archive that its entries and tables take up."""
+
+
+def matches(data: memoryview) -> bool:
+    """It begins like a zip, or ends like one."""
+    return begins(data) or find_end(data) is not None
+
+
+def begins(data: memoryview) -> bool:
+    return bytes(data[:4]) in (LOCAL, END)
+
+
+def find_end(data: memoryview) -> int | None:
+    """Where the end record lies: the last one that points at a central directory before itself."""
+    tail = max(0, len(data) - 22 - FULL16)
+    window = bytes(data[tail:])
+    at = window.rfind(END)
+    while at >= 0:
+        if _plausible_end(data, tail + at):
+            return tail + at
+        at = window.rfind(END, 0, at)
+    return None
+
+
+def _plausible_end(data: memoryview, at: int) -> bool:
+    if at + 22 > len(data):
+        return False
+    count, size, offset = struct.unpack_from("<HII", data, at + 10)
+    if count == 0 and size == 0 and len(data) == 22:
+        return True
+    start = _central_starts(data, at, size, offset)
+    return bool(start) or FULL32 in (size, offset) or count == FULL16
+
+
+def _central_starts(data: memoryview, at: int, size: int, offset: int) -> list[int]:
+    """Where a central directory really begins: by its stated offset, and counted back from its end."""
+    return [s for s in dict.fromkeys((offset, at - size)) if 0 <= s < at and bytes(data[s : s + 4]) == CENTRAL]
+
+
+def unpack(data: memoryview, reading: Reading, place: str) -> Unpacked:
+    """Every entry in every view, checked; anomalies are noted, and none is trusted."""
+    found = Unpacked()
+    end = find_end(data)
+    if end is None:
+        reading.note("file.truncated", "the zip archive has no end record: read entry by entry", place=place)
+        for header in _salvage(data, 0, len(data), reading, place):
+            _add_local(data, header, reading, place, found)
+        return found
+    for start, stop, count, shift in list(_directories(data, end, reading, place, found)):
+        for header in _central(data, start, stop, count, reading, place):
+            _add(data, replace(header, offset=header.offset + shift), reading, place, found)
+        found.spans.append((start, stop))
+    _check_space(data, reading, place, found)
+    return found
+
+
+def _directories(
+    data: memoryview, end: int, reading: Reading, place: str, found: Unpacked
+) -> Iterator[tuple[int, int, int, int]]:
+    """(start, stop, count, shift) of the central directory; two of them where readers would disagree.
+
+    An archive with bytes before it counts its offsets from where it began: `shift` says how far in that is.
+    """
+    disk, first, here, count, size, offset, comment = struct.unpack_from("<HHHHIIH", data, end + 4)
+    stop, disks = end, disk | first
+    found.spans.append((end, min(len(data), end + 22 + comment)))
+    if end + 22 + comment > len(data):
+        reading.note("archive.malformed", "the zip comment reaches past the end", place=place, offset=end)
+    if bytes(data[end + 22 : end + 22 + comment]).find(END) >= 0:
+        reading.note("archive.malformed", "the zip comment holds a second end record", place=place, offset=end + 22)
+    if bytes(data[max(0, end - 20) : max(0, end - 16)]) == LOCATOR64:
+        stop, disks, here, count, size, offset = _zip64_end(data, end, found)
+    if disks or here != count:
+        reading.note("archive.malformed", "the zip archive claims to be split over several disks", place=place)
+    starts = _central_starts(data, stop, size, offset)
+    if count and not starts:
+        raise Stop("archive.malformed", "the central directory is not where the end record says", end)
+    if len(starts) > 1:
+        reading.note("archive.mismatch", "two central directories can be found", place=place, offset=starts[0])
+    for start in starts:
+        yield start, stop, count, start - offset
+
+
+def _zip64_end(data: memoryview, end: int, found: Unpacked) -> tuple[int, int, int, int, int, int]:
+    disk, at, _ = struct.unpack_from("<IQI", data, end - 16)
+    # With bytes before the archive the stated place is wrong: then the record lies right before its locator.
+    for start in (at, end - 20 - 56):
+        if 0 <= start <= end - 76 and bytes(data[start : start + 4]) == END64:
+            first, own, here, count, size, offset = struct.unpack_from("<IIQQQQ", data, start + 16)
+            found.spans.append((start, end))
+            return start, disk | first | own, here, count, size, offset
+    raise Stop("archive.malformed", "the zip64 end record is missing", end)
+
+
+def _central(data: memoryview, at: int, stop: int, count: int, reading: Reading, place: str) -> list[Header]:
+    """The entries of the central directory between two offsets."""
+    headers: list[Header] = []
+    start = at
+    while at + 46 <= stop and bytes(data[at : at + 4]) == CENTRAL:
+        fields = struct.unpack_from("<HHHHHHIIIHHHHHII", data, at + 4)
+        _, _, flags, method, _, _, crc, packed, size, names, extras, comments, disk, _, _, offset = fields
+        name = bytes(data[at + 46 : at + 46 + names])
+        extra = data[at + 46 + names : at + 46 + names + extras]
+        size, packed, offset = _zip64(extra, [size, packed, offset])
+        headers.append(Header(name=name, flags=flags, method=method, crc=crc, packed=packed, size=size, offset=offset))
+        if disk not in (0, FULL16):
+            reading.note("archive.malformed", "an entry claims another disk", place=place, offset=at)
+        if len(headers) > reading.limits.members:
+            raise Stop("archive.bomb", f"more than {reading.limits.members} entries", at)
+        at += 46 + names + extras + comments
+    if len(headers) != count or at != stop:
+        message = f"the central directory has {len(headers)} entries of the {count} it claims"
+        reading.note("archive.malformed", message, place=place, offset=start, length=stop - start)
+    return headers
+
+
+def _zip64(extra: memoryview, values: list[int]) -> list[int]:
+    """Size, packed size and offset, with those taken from the zip64 extra field that the header leaves open."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, at)
+        if kind == 1:
+            wide = iter(struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4))
+            return [next(wide, v) if v == FULL32 else v for v in values]
+        at += 4 + length
+    return values
+
+
+def _local(data: memoryview, at: int) -> Header | None:
+    """The local header at this place, or None where there is none."""
+    if at < 0 or at + 30 > len(data) or bytes(data[at : at + 4]) != LOCAL:
+        return None
+    _, flags, method, _, _, crc, packed, size, names, extras = struct.unpack_from("<HHHHHIIIHH", data, at + 4)
+    name = bytes(data[at + 30 : at + 30 + names])
+    extra = data[at + 30 + names : at + 30 + names + extras]
+    size, packed = _zip64(extra, [size, packed])
+    start = at + 30 + names + extras
+    return Header(name=name, flags=flags, method=method, crc=crc, packed=packed, size=size, offset=at, start=start)
+
+
+def _add(data: memoryview, central: Header, reading: Reading, place: str, found: Unpacked) -> None:
+    """Read one entry as its central header says, and once more as its local header says where that differs."""
+    name, where = central.text, _within(place, central.text)
+    local = _local(data, central.offset)
+    if local is None:
+        reading.note("archive.malformed", "an entry has no local header", place=where, offset=central.offset)
+        return
+    _check_name(central, reading, where)
+    _check_flags(central.flags | local.flags, reading, where, central.offset)
+    differing = _differences(central, local)
+    if differing:
+        message = f"local and central header disagree about {', '.join(differing)}"
+        detail = f"central: {central}\nlocal: {local}"
+        reading.note("archive.mismatch", message, place=where, offset=central.offset, detail=detail)
+        _keep_other(data, _completed(local, central), reading, place, found)
+    if name in found.members:
+        reading.note("archive.duplicate", "two entries have this name", place=where, offset=central.offset)
+        found.others.append((name, _content(data, replace(central, start=local.start), reading, where)))
+    else:
+        found.members[name] = _content(data, replace(central, start=local.start), reading, where)
+    found.spans.append((central.offset, _span_end(data, central, local)))
+
+
+def _completed(local: Header, central: Header) -> Header:
+    """The local view, with what it leaves to its data descriptor."""
+    if not local.flags & DESCRIBED or local.packed:
+        return local
+    return replace(local, packed=central.packed, size=central.size, crc=central.crc)
+
+
+def _keep_other(data: memoryview, header: Header, reading: Reading, place: str, found: Unpacked) -> None:
+    """Another view of an entry; where it cannot be read the disagreement has been noted already."""
+    try:
+        content = _content(data, header, reading, _within(place, header.text))
+    except Stop as stop:
+        if stop.rule == "archive.bomb":
+            raise
+        return
+    found.others.append((f"{header.text} (local)", content))
+
+
+def _add_local(data: memoryview, header: Header, reading: Reading, place: str, found: Unpacked) -> None:
+    where = _within(place, header.text)
+    _check_name(header, reading, where)
+    _check_flags(header.flags, reading, where, header.offset)
+    content = _content(data, header, reading, where)
+    if found.members.setdefault(header.text, content) is not content:
+        found.others.append((header.text, content))
+
+
+def _differences(central: Header, local: Header) -> list[str]:
+    fields = ["name", "flags", "method"]
+    # With a data descriptor the local header may leave these at zero.
+    described = local.flags & DESCRIBED
+    fields += [f for f in ("crc", "packed", "size") if not (described and getattr(local, f) in (0, FULL32))]
+    return [f for f in fields if getattr(central, f) != getattr(local, f)]
+
+
+def _check_name(header: Header, reading: Reading, where: str) -> None:
+    if reason := escapes(header.text):
+        reading.note("archive.traversal", f"the entry's name {reason}", place=where, offset=header.offset)
+
+
+def escapes(name: str) -> str:
+    """Why a member's name would leave the folder, or "".
+
+    >>> escapes("model/../../etc/passwd")
+    'climbs out with ..'
+    """
+    if "\x00" in name:
+        return "holds a NUL character"
+    if name.startswith("/") or name[1:2] == ":":
+        return "is absolute"
+    if "\\" in name:
+        return "holds a backslash"
+    return "climbs out with .." if ".." in name.split("/") else ""
+
+
+def _check_flags(flags: int, reading: Reading, where: str, offset: int) -> None:
+    if odd := flags & ~USUAL_FLAGS:
+        reading.note("archive.flags", f"unusual flag bits {odd:#06x} are set", place=where, offset=offset)
+
+
+def _content(data: memoryview, header: Header, reading: Reading, where: str) -> memoryview:
+    """The unpacked bytes of an entry; empty where it cannot be read."""
+    packed = data[header.start : header.start + header.packed]
+    if len(packed) < header.packed:
+        reading.note("file.truncated", "the entry reaches past the end", place=where, offset=header.start)
+    try:
+        content = _unpacked(packed, header, reading)
+    except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError, struct.error) as error:
+        rule = "archive.encrypted" if header.flags & ENCRYPTED else "archive.unreadable"
+        reading.note(rule, f"the entry cannot be unpacked: {error}", place=where, offset=header.start)
+        return packed[:0]
+    if zlib.crc32(content) != header.crc:
+        if header.flags & ENCRYPTED:
+            reading.note("archive.encrypted", "the entry is encrypted", place=where, offset=header.start)
+        elif header.crc != UNKNOWN:
+            reading.note("archive.crc", "the checksum is wrong", place=where, offset=header.start)
+    return content
+
+
+def _unpacked(packed: memoryview, header: Header, reading: Reading) -> memoryview:
+    """Unpack by method; every byte that comes out is charged before it is made."""
+    # Stored bytes are charged as well: a thousand entries may share the same ones.
+    reading.unpack(max(header.size, len(packed)) if header.method == STORED else header.size, header.start)
+    if header.method == STORED:
+        if header.size != header.packed:
+            raise ValueError("a stored entry has two sizes")
+        return packed
+    if header.method == DEFLATED:
+        unpacker = zlib.decompressobj(-15)
+        content = inflate(packed, header.size, unpacker)
+        if unpacker.decompress(unpacker.unconsumed_tail, 1):
+            raise ValueError(f"more than the declared {header.size} bytes come out")
+        return content
+    if header.method == BZIP2:
+        return inflate(packed, header.size, bz2.BZ2Decompressor())
+    if header.method == LZMA:
+        return inflate(packed[9:], header.size, _lzma(packed, header.size))
+    raise ValueError(f"compression method {header.method} is not known")
+
+
+def _lzma(packed: memoryview, size: int) -> lzma.LZMADecompressor:
+    length, properties, dictionary = struct.unpack_from("<HBI", packed, 2)
+    if length != 5 or properties >= 9 * 5 * 5:
+        raise ValueError("the LZMA header is wrong")
+    rest, lc = divmod(properties, 9)
+    pb, lp = divmod(rest, 5)
+    # No distance can reach further back than there are bytes.
+    dictionary = max(4096, min(dictionary, size))
+    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": lc, "lp": lp, "pb": pb}]
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+
+
+class Unpacker(Protocol):
+    """The standard library's decompressors."""
+
+    def decompress(self, data: memoryview, max_length: int, /) -> bytes: ...
+
+
+def inflate(packed: memoryview, size: int, unpacker: Unpacker) -> memoryview:
+    """`size` bytes, charged already, from a decompressor; raises ValueError where fewer come out."""
+    content = unpacker.decompress(packed, size) if size else b""
+    if len(content) < size:
+        raise ValueError(f"{len(content)} bytes come out of the declared {size}")
+    return memoryview(content)
+
+
+def _span_end(data: memoryview, central: Header, local: Header) -> int:
+    """Where the entry ends, its data descriptor included."""
+    at = local.start + central.packed
+    if not (central.flags | local.flags) & DESCRIBED:
+        return at
+    wide = 8 if central.size >= FULL32 or central.packed >= FULL32 else 4
+    signed = bytes(data[at : at + 4]) == DESCRIPTOR
+    end = at + 4 * signed + 4 + 2 * wide
+    # Some writers use wide sizes wherever the entry has a zip64 field.
+    if wide == 4 and signed and bytes(data[end : end + 4]) not in (LOCAL, CENTRAL) and end + 8 <= len(data):
+        tail = struct.unpack_from("<QQ", data, at + 8)
+        end = at + 24 if tail == (central.packed, central.size) else end
+    return end
+
+
+def _check_space(data: memoryview, reading: Reading, place: str, found: Unpacked) -> None:
+    """Note entries that overlap, and bytes that belong to no entry; entries hidden there are read."""
+    at = 0
+    for start, stop in sorted(found.spans):
+        if start < at:
+            reading.note("archive.malformed", "two entries overlap", place=place, offset=start, length=at - start)
+        elif start > at:
+            _hidden(data, at, start, reading, place, found)
+        at = max(at, stop)
+    _hidden(data, at, len(data), reading, place, found)
+
+
+def _hidden(data: memoryview, start: int, stop: int, reading: Reading, place: str, found: Unpacked) -> None:
+    gap = data[start:stop]
+    # Writers align entries with zeros: those hide nothing.
+    if not any(gap[i : i + 4096].tobytes().strip(b"\0") for i in range(0, len(gap), 4096)):
+        return
+    message = f"{len(gap)} bytes lie outside every entry"
+    reading.note("archive.hidden", message, place=place, offset=start, length=len(gap), detail=bytes(gap[:64]).hex(" "))
+    first = bytes(gap[: 1 << 20]).find(LOCAL)
+    if first < 0:
+        found.others.append((f"(bytes {start} to {stop})", gap))
+        return
+    if first:
+        found.others.append((f"(bytes {start} to {start + first})", gap[:first]))
+    for header in _salvage(data, start + first, stop, reading, place):
+        found.others.append((header.text, _content(data, header, reading, _within(place, header.text))))
+
+
+def _salvage(data: memoryview, at: int, stop: int, reading: Reading, place: str) -> Iterator[Header]:
+    """The entries that stand one behind the other from here, by their local headers."""
+    for _ in range(reading.limits.members):
+        header = _local(data, at)
+        if header is None or at >= stop:
+            return
+        if header.flags & DESCRIBED and header.packed in (0, FULL32):
+            header = _measured(data, header, stop, reading)
+        yield header
+        at = _span_end(data, header, header)
+    raise Stop("archive.bomb", f"more than {reading.limits.members} entries", at)
+
+
+def _measured(data: memoryview, header: Header, stop: int, reading: Reading) -> Header:
+    """An entry whose sizes stand behind it: found by inflating it, or by the next signature."""
+    rest = data[header.start : stop]
+    if header.method == DEFLATED:
+        unpacker = zlib.decompressobj(-15)
+        size = used = 0
+        try:
+            while not unpacker.eof and used < len(rest):
+                piece = unpacker.unconsumed_tail or rest[used : used + 65536]
+                used += 0 if unpacker.unconsumed_tail else len(piece)
+                out = unpacker.decompress(piece, 1 << 20)
+                reading.unpack(len(out), header.start)
+                size += len(out)
+        except zlib.error:
+            pass
+        packed = used - len(unpacker.unused_data) - len(unpacker.unconsumed_tail)
+        return replace(header, packed=packed, size=size, crc=UNKNOWN)
+    ends = (_find(rest, mark) for mark in (DESCRIPTOR, LOCAL, CENTRAL))
+    packed = min((e for e in ends if e >= 0), default=len(rest))
+    return replace(header, packed=packed, size=packed, crc=UNKNOWN)
+
+
+def _find(data: memoryview, mark: bytes) -> int:
+    """Where these bytes first stand, -1 if nowhere; searched in pieces, so that nothing large is copied."""
+    for at in range(0, len(data), 1 << 20):
+        inside = bytes(data[at : at + (1 << 20) + len(mark) - 1]).find(mark)
+        if inside >= 0:
+            return at + inside
+    return -1
+
+
+def _legacy_name(name: bytes) -> str:
+    try:
+        return name.decode("ascii")
+    except UnicodeDecodeError:
+        return name.decode("cp437")
+
+
+def _within(place: str, name: str) -> str:
+    return f"{place}/{name}" if place else name
