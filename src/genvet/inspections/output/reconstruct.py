@@ -138,7 +138,7 @@ class Reconstruct(Probe):
     steps: int = Field(default=200, ge=1)
     """Steps of Adam in each search."""
     operations: float = Field(default=1e14, gt=0)
-    """Where it costs more floating-point operations, restarts fall to 1, then steps to 50; then there are no controls."""
+    """Where it costs more floating-point operations, restarts fall to 1, then steps to 50, then controls go."""
     near: float = Field(default=0.01, gt=0)
     """Mean squared error a value, range [-1, 1], that a target must reach before controls are searched for at all."""
 
