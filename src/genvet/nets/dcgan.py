@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
+from genvet.core.modelfile import Part
+from genvet.nets.candidate import Candidate
+from genvet.nets.groups import Group, chained, groups, orders, weighty
+from genvet.nets.plans import OPTIONS as OPTIONS
+from genvet.nets.plans import Sketch, geometries, joined, settle
+from genvet.nets.stack import fill
 
+MOST_CHANNELS = 16
+"""Of an image: a stack that ends in more is no generator of images."""
 SLOPE = 0.3
 """Of LeakyReLU, as Keras has it."""
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "activation": ("relu", "leaky_relu", "leaky_relu_0.01", "leaky_relu_0.1", "leaky_relu_0.3", "elu"),
-    "range": ("tanh", "sigmoid", "linear"),
-    "prior": ("normal", "uniform"),
-}
-"""What bare weights cannot tell; `leaky_relu` has the slope 0.2."""
 
 
 class UpConv(nn.ConvTranspose2d):
@@ -99,3 +105,80 @@ def _as_keras(network: nn.Sequential) -> nn.Sequential:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return network
+
+
+# Other people's
+
+
+def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator[Candidate]:
+    """Our own network by its names, or any stack of transposed convolutions that starts at a vector."""
+    options = options or {}
+    if "conv3.weight" in part.tensors and "dense.weight" in part.tensors and not options:
+        yield from _own(part)
+    layers = groups(part)
+    kinds = {g.kind for g in layers}
+    if "kernel" not in kinds or not kinds <= {"kernel", "linear", "norm"}:
+        return
+    size = int(options["size"]) if "size" in options else None
+    for order in orders(layers):
+        found = geometries(order, size) if _is_stack(order) else []
+        if found:
+            sketches = [
+                (Sketch(tuple(order), shape, geometry, settled=options, **_settled(options)), cost)
+                for geometry, shape, cost in found[:8]
+            ]
+            explanation = f"{sum(g.kind == 'kernel' for g in order)} transposed convolutions in a row"
+            build = partial(_settle, sketches)
+            yield Candidate(net="dcgan", layout="generic", score=0.9, explanation=explanation, build=build)
+            return
+
+
+def _settle(sketches: list[tuple[Sketch, float]], tensors: Mapping[str, Tensor]) -> Generator:
+    return settle(sketches, tensors, "dcgan")
+
+
+def _settled(options: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in options.items() if key != "size"}
+
+
+def _is_stack(order: list[Group]) -> bool:
+    """Linear layers, then kernels whose channels fit as those of transposed convolutions, down to an image's."""
+    chain = weighty(order)
+    first = next(i for i, g in enumerate(chain) if g.kind == "kernel")
+    return (
+        len(chain) > 1
+        and [g.kind for g in chain] == ["linear"] * first + ["kernel"] * (len(chain) - first)
+        and (first == 0 or _is_square(chain[first - 1].weight[0] / chain[first].weight[0]))
+        and chained(order, transposed=True)
+        and joined(order)
+        and order[0].kind != "norm"
+        and order[-1].kind == "kernel"
+        and chain[-1].weight[1] <= MOST_CHANNELS
+    )
+
+
+def _is_square(n: float) -> bool:
+    return n > 0 and math.isqrt(int(n)) ** 2 == n
+
+
+def _own(part: Part) -> Iterator[Candidate]:
+    """Our network's state dict without our metadata: its sizes follow from the shapes."""
+    dense, last = part.tensors["dense.weight"].shape, part.tensors["conv3.weight"].shape
+    if len(dense) != 2 or len(last) != 4 or not last[0]:
+        return
+    size = 4 * math.isqrt(dense[0] // (4 * last[0]))
+    config = {"latent": dense[1], "capacity": last[0], "size": size, "channels": last[1]}
+    if min(config.values()) < 1:
+        return
+    with torch.device("meta"):
+        expected = build(**config).module.state_dict()
+    if {k: tuple(v.shape) for k, v in expected.items()} == {k: tuple(s.shape) for k, s in part.tensors.items()}:
+        explanation = "GenVet's own DCGAN, by its names"
+        yield Candidate(net="dcgan", layout="genvet", score=1.0, explanation=explanation, build=partial(_load, config))
+
+
+def _load(config: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Generator:
+    with torch.device("meta"):
+        generator = build(**config)
+    fill(generator.module, tensors)
+    return generator

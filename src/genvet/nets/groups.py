@@ -1,0 +1,112 @@
+"""The tensors of a part, put together into layers by their names, and told apart by their shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise, zip_longest
+
+from genvet.core.modelfile import Part
+
+LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One layer's tensors: `main.0` with its leaves and their shapes."""
+
+    name: str
+    leaves: Mapping[str, Shape]
+
+    @property
+    def kind(self) -> str:
+        """linear, kernel (of a convolution of either direction), norm, or "" for what is none of them."""
+        weight = self.leaves.get("weight")
+        if weight is None or set(self.leaves) - set(LEAVES):
+            return ""
+        if "running_mean" in self.leaves:
+            complete = {"weight", "bias", "running_mean", "running_var"} <= set(self.leaves)
+            return "norm" if complete and len(weight) == 1 else ""
+        return {2: "linear", 4: "kernel"}.get(len(weight), "") if min(weight, default=0) > 0 else ""
+
+    @property
+    def weight(self) -> Shape:
+        return self.leaves.get("weight", ())
+
+    @property
+    def bias(self) -> bool:
+        return "bias" in self.leaves
+
+    @property
+    def prefix(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
+    def index(self) -> int | None:
+        """Its number in a sequence; None where it has a name."""
+        last = self.name.rpartition(".")[2]
+        return int(last) if re.fullmatch(r"\d{1,6}", last) else None
+
+
+def groups(part: Part) -> list[Group]:
+    """The layers in the file's order."""
+    found: dict[str, dict[str, Shape]] = {}
+    for key, spec in part.tensors.items():
+        name, _, leaf = key.rpartition(".")
+        found.setdefault(name, {})[leaf] = tuple(spec.shape)
+    return [Group(name, leaves) for name, leaves in found.items()]
+
+
+def orders(layers: list[Group]) -> list[list[Group]]:
+    """The orders in which they may follow one another: the file's, and by name with numbers as numbers.
+
+    In either, norms that stand in a row of their own also come one after each of the first layers.
+    """
+    found: list[list[Group]] = []
+    for order in (layers, sorted(layers, key=natural)):
+        norms, others = [g for g in order if g.kind == "norm"], [g for g in order if g.kind != "norm"]
+        paired = [g for pair in zip_longest(others, norms) for g in pair if g is not None]
+        found += [o for o in (order, paired) if o not in found]
+    return found
+
+
+def natural(group: Group) -> list[tuple[int, int, str]]:
+    """A sorting key: `main.10` comes after `main.9`."""
+    pieces = re.findall(r"\d{1,9}|\D+", group.name)
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces]
+
+
+def idle(first: Group, second: Group) -> int | None:
+    """How many layers without weights stand between two of one sequence; None where their names cannot tell."""
+    if first.prefix != second.prefix or first.index is None or second.index is None:
+        return None
+    return second.index - first.index - 1
+
+
+def weighty(layers: Iterable[Group]) -> list[Group]:
+    """Those that are no norms."""
+    return [g for g in layers if g.kind in ("linear", "kernel")]
+
+
+def chained(layers: Iterable[Group], transposed: bool) -> bool:
+    """Whether each layer takes what the one before gives; kernels as of transposed convolutions or of plain ones."""
+    return all(follows(a, b, transposed) for a, b in pairwise(weighty(layers)))
+
+
+def follows(first: Group, second: Group, transposed: bool) -> bool:
+    """Whether the second takes as many channels as the first gives, or a number of pixels of as many channels."""
+    gives, takes = outputs(first, transposed), inputs(second, transposed)
+    if first.kind == second.kind:
+        return gives == takes
+    few, many = (takes, gives) if first.kind == "linear" else (gives, takes)
+    return many % few == 0
+
+
+def inputs(group: Group, transposed: bool) -> int:
+    return group.weight[0] if transposed and group.kind == "kernel" else group.weight[1]
+
+
+def outputs(group: Group, transposed: bool) -> int:
+    return group.weight[1] if transposed and group.kind == "kernel" else group.weight[0]

@@ -1,0 +1,60 @@
+"""MLP generators: linear layers from a latent up to the pixels, rebuilt from bare weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from torch import Tensor
+
+from genvet.core.generator import Generator
+from genvet.core.modelfile import Part
+from genvet.nets.candidate import Candidate
+from genvet.nets.groups import Group, chained, groups, inputs, orders, outputs, weighty
+from genvet.nets.plans import OPTIONS as OPTIONS
+from genvet.nets.plans import Sketch, image_shape, joined, settle
+
+
+def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator[Candidate]:
+    """A chain of linear layers and batch norms that widens from a latent to a square image."""
+    options = options or {}
+    layers = groups(part)
+    if not layers or {g.kind for g in layers} - {"linear", "norm"}:
+        return
+    for order in orders(layers):
+        if not is_generator(order):
+            continue
+        pixels = outputs(weighty(order)[-1], True)
+        shape = _shape(pixels, options)
+        if shape is None:
+            continue
+        sketch = Sketch(tuple(order), shape, settled=options, **{k: v for k, v in options.items() if k != "size"})
+        explanation = f"{len(weighty(order))} linear layers up to {pixels} pixels"
+        build = partial(_settle, sketch)
+        yield Candidate(net="mlp", layout="generic", score=0.9, explanation=explanation, build=build)
+        return
+
+
+def is_generator(order: list[Group]) -> bool:
+    """Whether these linear layers widen from few numbers to many, each fitting the one before."""
+    chain = weighty(order)
+    return (
+        len(chain) > 1
+        and order[0].kind == "linear" == order[-1].kind
+        and chained(order, transposed=True)
+        and joined(order)
+        and 2 * inputs(chain[0], True) <= outputs(chain[-1], True)
+    )
+
+
+def _shape(pixels: int, options: Mapping[str, str]) -> tuple[int, int, int] | None:
+    if "size" in options:
+        size = int(options["size"])
+        whole = size > 0 and pixels % (size * size) == 0
+        return (pixels // (size * size), size, size) if whole else None
+    shape = image_shape(pixels)
+    return (shape[0], shape[1], shape[2]) if shape else None
+
+
+def _settle(sketch: Sketch, tensors: Mapping[str, Tensor]) -> Generator:
+    return settle([(sketch, 0.0)], tensors, "mlp")

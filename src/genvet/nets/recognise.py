@@ -1,0 +1,137 @@
+"""Which networks a part could be: every architecture's hypotheses, ranked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from genvet.core.errors import GenVetError
+from genvet.core.generator import Generator, Output
+from genvet.core.latent import Distribution, Latent
+from genvet.core.modelfile import Evidence, Part
+from genvet.core.printable import printable
+from genvet.nets.build import ARCHITECTURES, Net, build, module, names, parse
+from genvet.nets.candidate import Candidate
+from genvet.nets.stack import fill
+
+_LONGEST_CONFIG = 1 << 20
+
+
+def candidates(part: Part, net: str | None = None) -> list[Candidate]:
+    """Hypotheses about a part, the best first; only those of one architecture where `--net` names it."""
+    asked = parse(net) if net else None
+    found = [] if asked and asked.options else [c for c in _by_metadata(part) if not asked or c.net == asked.name]
+    for name in [asked.name] if asked else names():
+        found += _hypotheses(name, part, asked)
+    return sorted(found, key=lambda c: (-c.score, ARCHITECTURES.index(c.net)))
+
+
+def _hypotheses(name: str, part: Part, asked: Net | None) -> Iterable[Candidate]:
+    architecture = module(name)
+    if not hasattr(architecture, "hypotheses"):
+        return ()
+    if asked and asked.options:
+        return architecture.hypotheses(part, asked.options)  # type: ignore[no-any-return]
+    return architecture.hypotheses(part)  # type: ignore[no-any-return]
+
+
+def split(part: Part) -> list[Part]:
+    """A part by the first step of its tensors' names, as when one state dict holds generator and critic.
+
+    The names lose that step. Tensors without one stay together in a part of the old name.
+    """
+    heads: dict[str, dict[str, Any]] = {}
+    for key, spec in part.tensors.items():
+        head, dot, rest = key.partition(".")
+        deep = dot and "." in rest
+        heads.setdefault(head if deep else "", {})[rest if deep else key] = spec
+    if len(heads) == 1 and "" in heads:
+        return [part]
+    names = {head: ".".join(filter(None, (part.name, head))) for head in heads}
+    return [replace(part, name=names[head], tensors=tensors) for head, tensors in heads.items()]
+
+
+def _by_metadata(part: Part) -> Iterator[Candidate]:
+    """A file that GenVet wrote says itself what it is. The text may lie: the tensors must fit."""
+    net, config = part.config.get("genvet.net"), part.config.get("genvet.config")
+    if not isinstance(net, str) or not isinstance(config, str) or len(config) > _LONGEST_CONFIG:
+        return
+    try:
+        make = partial(_from_metadata, net, json.loads(config), dict(part.config))
+        with torch.device("meta"):
+            generator = make()
+    except (GenVetError, ValueError, TypeError, RecursionError, RuntimeError):
+        return
+    wanted = {k: tuple(v.shape) for k, v in generator.module.state_dict().items()}
+    differences = tuple(compare(wanted, part))
+    score = 1 - len(differences) / max(len(wanted), 1)
+    yield Candidate(
+        net=net if net in ARCHITECTURES else generator.name,
+        layout="genvet",
+        score=max(score, 0.0),
+        explanation="GenVet's own metadata",
+        differences=differences,
+        build=partial(_fill, make),
+    )
+
+
+def _from_metadata(net: str, config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Generator:
+    generator = build(net, config)
+    output, latent = metadata.get("genvet.output"), metadata.get("genvet.latent")
+    if output in get_args(Output):
+        generator = replace(generator, output=output)
+    if isinstance(latent, str) and len(latent) < 10_000:
+        generator = replace(generator, latent=_latent(latent, generator.latent))
+    return generator
+
+
+def _latent(text: str, implied: Latent) -> Latent:
+    """The prior as the file declares it; only the plain ones are taken, the rest is for the inspections to judge."""
+    declared = json.loads(text)
+    distribution = declared.get("distribution") if isinstance(declared, dict) else None
+    return replace(implied, distribution=distribution) if distribution in get_args(Distribution) else implied
+
+
+def _fill(make: partial[Generator], tensors: Mapping[str, Tensor]) -> Generator:
+    with torch.device("meta"):
+        generator = make()
+    fill(generator.module, tensors)
+    return generator
+
+
+def compare(wanted: Mapping[str, tuple[int, ...]], part: Part) -> Iterator[Evidence]:
+    """Missing, misshapen and extra tensors of a part, against the names and shapes that a network wants."""
+    for key, shape in wanted.items():
+        spec = part.tensors.get(key)
+        if spec is None and not key.endswith("num_batches_tracked"):
+            message = f"{printable(key)} {shape} is missing"
+            yield Evidence(rule="rebuild.missing", message=message, place=printable(part.name))
+        elif spec is not None and tuple(spec.shape) != tuple(shape):
+            message = f"{printable(key)} has the shape {tuple(spec.shape)}, expected {tuple(shape)}"
+            yield Evidence(rule="rebuild.shape", message=message, place=printable(part.name))
+    for key in part.tensors:
+        if key not in wanted:
+            message = f"{printable(key)} {tuple(part.tensors[key].shape)} has no place in this network"
+            yield Evidence(rule="rebuild.extra", message=message, place=printable(part.name))
+
+
+def nearest(part: Part, found: Iterable[Candidate]) -> str:
+    """For a part that nothing fits: the nearest architectures and what differs, or what its tensors are like."""
+    near = [c for c in found if c.differences][:3]
+    if not near:
+        shown = ", ".join(f"{printable(k, 60)} {tuple(s.shape)}" for k, s in list(part.tensors.items())[:3])
+        return f"no known architecture: {len(part.tensors)} tensors, such as {shown}" if shown else "no tensors"
+    return "no known architecture fits; nearest: " + "; ".join(_difference(c) for c in near)
+
+
+def _difference(candidate: Candidate) -> str:
+    first = "; ".join(e.message for e in candidate.differences[:3])
+    more = len(candidate.differences) - 3
+    rest = f" and {more} more" if more > 0 else ""
+    return f"{candidate.net} ({candidate.layout}, {candidate.score:.0%}): {first}{rest}"
