@@ -81,13 +81,17 @@ class MappingConfig:
 
 
 class Mapping(nn.Module):
-    """z (n, z_dim), and one-hot labels (n, classes) for a conditional network, to w (n, w_dim)."""
+    """z (n, z_dim), and one-hot labels (n, classes) for a conditional network, to w (n, w_dim).
+
+    The gain of sqrt 2 comes behind the rectifier, or `early`, as in the first StyleGAN, with the weights.
+    """
 
     w_avg: Tensor
 
-    def __init__(self, config: MappingConfig, *, gain: float = 1.0) -> None:
+    def __init__(self, config: MappingConfig, *, early: bool = False) -> None:
         super().__init__()
         self.layers, self.w_dim = config.layers, config.w_dim
+        gain, self.gain = (GAIN, 1.0) if early else (1.0, GAIN)
         if config.classes:
             self.embed = Linear(config.classes, config.embed or config.w_dim)
         for i, (inputs, outputs) in enumerate(zip(config.widths, config.widths[1:], strict=False)):
@@ -99,7 +103,7 @@ class Mapping(nn.Module):
         if labels is not None:
             w = torch.cat([w, unit_moment(self.embed(labels.float()))], dim=1)
         for i in range(self.layers):
-            w = F.leaky_relu(self.get_submodule(f"fc{i}")(w), SLOPE) * GAIN
+            w = F.leaky_relu(self.get_submodule(f"fc{i}")(w), SLOPE) * self.gain
         return w
 
     @torch.no_grad()

@@ -152,7 +152,7 @@ def infer(found: Mapping[str, Tensor]) -> Config:
         count += 1
     widths: list[int] = []
     for i in range(count):
-        names = (f"synthesis.b{4 << i}.conv1.bias", f"synthesis.b{4 << i}.conv1.weight")
+        names = (f"synthesis.b{4 << i}.conv1.weight", f"synthesis.b{4 << i}.conv1.bias")
         widths.append(first_axis(found, names) or (widths[-1] if widths else 1))
     top = f"synthesis.b{4 << (count - 1)}"
     return Config(

@@ -1,0 +1,156 @@
+"""StyleGAN, the first: fresh generators, and those in files of TensorFlow, genforce and rosinality."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from genvet.core.errors import BadInput
+from genvet.core.generator import StyleGenerator
+from genvet.core.modelfile import Part
+from genvet.core.rng import Rng
+from genvet.nets.candidate import Candidate
+from genvet.nets.matching import outline
+from genvet.nets.style_mapping import MappingConfig, seeded
+from genvet.nets.style_places import Layout
+from genvet.nets.style_rebuild import AVERAGE, Proposal, first_axis, infer_mapping
+from genvet.nets.stylegan1_layouts import GENVET, layouts
+from genvet.nets.stylegan1_network import Config, Network, blur
+
+OPTIONS: dict[str, tuple[str, ...]] = {"noise": ("const", "none", "random"), "size": ()}
+"""What bare weights cannot tell: a network that was to grow holds blocks that it may never have trained."""
+
+
+def build(
+    size: int = 32,
+    channels: int = 3,
+    z_dim: int = 512,
+    w_dim: int = 512,
+    channel_base: int = 8192,
+    channel_max: int = 512,
+    mapping_layers: int = 8,
+    classes: int = 0,
+    widths: Sequence[int] = (),
+    epsilon: float = 1e-8,
+    bias_first: bool = False,
+    embed: int = 0,
+    hidden: int = 0,
+    rate: float = 0.01,
+    rng: Rng | None = None,
+) -> StyleGenerator:
+    """A fresh StyleGAN generator.
+
+    `size` is a power of two from 4 on. `widths`, feature maps at 4, 8, ... pixels, take the place of the rule
+    min(channel_base / pixels, channel_max); more of them than `size` needs stand for blocks that are not run.
+    """
+    numbers = (z_dim, w_dim, channels, mapping_layers, channel_base, channel_max, *widths)
+    if min(numbers) < 1 or min(classes, embed, hidden) < 0 or epsilon <= 0:
+        raise BadInput("no such stylegan1", expected="positive numbers")
+    if size not in (4 << i for i in range(11)):
+        raise BadInput("no such stylegan1", expected="a size of 4, 8, ... 4096", got=str(size))
+    count = size.bit_length() - 2
+    widths = tuple(widths) or tuple(max(min(channel_base // (4 << i), channel_max), 1) for i in range(count))
+    if not count <= len(widths) <= 11:
+        raise BadInput("widths do not fit the size", expected=f"{count} numbers", got=str(len(widths)))
+    mapping = MappingConfig(
+        z_dim=z_dim, w_dim=w_dim, layers=mapping_layers, classes=classes, hidden=hidden, embed=embed, rate=rate
+    )
+    config = Config(
+        mapping=mapping, size=size, channels=channels, widths=widths, epsilon=epsilon, bias_first=bias_first
+    )
+    with seeded(rng):
+        return wrap(Network(config), config)
+
+
+def wrap(network: nn.Module, config: Config, assumed: tuple[str, ...] = ()) -> StyleGenerator:
+    """The network as a generator that can be saved and built again."""
+    mapping = asdict(config.mapping)
+    mapping["mapping_layers"] = mapping.pop("layers")
+    rest = {key: value for key, value in asdict(config).items() if key != "mapping"}
+    return StyleGenerator(
+        module=network,
+        latent=config.mapping.latent,
+        shape=(config.channels, config.size, config.size),
+        name="stylegan1",
+        assumed=assumed,
+        metadata={"genvet.net": "stylegan1", "genvet.config": json.dumps(mapping | rest)},
+        num_ws=config.num_ws,
+        w_dim=config.mapping.w_dim,
+    )
+
+
+def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterable[Candidate]:
+    """StyleGAN generators that this part could be: one for each layout whose names it has."""
+    for layout in layouts(part.tensors):
+        if layout.recognises(part.tensors):
+            yield _propose(part, layout, options or {}).candidate(part)
+
+
+def _propose(part: Part, layout: Layout, options: Mapping[str, str]) -> Proposal:
+    found = layout.read(outline(part))
+    config, assumed = _settled(infer(found), layout, options.get("size", ""))
+    silent = not any(key.endswith("noise_const") for key in found)
+    if silent:
+        assumed += ("noise: none, for the file holds no noise maps",)
+
+    def wrapped(network: nn.Module, assumed: tuple[str, ...]) -> StyleGenerator:
+        network.synthesis.noise = options.get("noise", "const")  # type: ignore[assignment, union-attr]
+        return wrap(network, config, assumed)
+
+    return Proposal(
+        net="stylegan1",
+        what=f"StyleGAN {config.size}x{config.size}, {layout.name} names",
+        layout=layout,
+        found=found,
+        make=lambda: Network(config),
+        wrap=wrapped,
+        defaults={} if layout is GENVET else _defaults(config, silent),
+        assumed=assumed,
+    )
+
+
+def _settled(config: Config, layout: Layout, size: str) -> tuple[Config, tuple[str, ...]]:
+    """What each layout's own code does differently, and the size that is to be run."""
+    assumed: tuple[str, ...] = ()
+    if layout.name == "rosinality":
+        config = replace(config, epsilon=1e-5, bias_first=True, mapping=replace(config.mapping, rate=1.0))
+        assumed += (f"size: {config.size}, the largest; if training stopped before, --net stylegan1:size=N",)
+    elif layout.name == "tensorflow":
+        assumed += ("truncation: none, where TensorFlow's own code pulls the first 8 w to the average by 0.7",)
+    if size and int(size) in config.sizes:
+        config = replace(config, size=int(size))
+    return config, assumed
+
+
+def _defaults(config: Config, silent: bool) -> dict[str, Callable[[], Tensor]]:
+    """What other layouts need not have: filters, the average w, the constant's bias, noise maps (all of them)."""
+    with torch.device("meta"):
+        needed = Network(config).state_dict()
+    defaults: dict[str, Callable[[], Tensor]] = {AVERAGE: partial(torch.zeros, config.mapping.w_dim)}
+    defaults |= {key: blur for key in needed if key.endswith("resample_filter")}
+    defaults["synthesis.b4.conv0.bias"] = partial(torch.zeros, config.widths[0])
+    if silent:
+        defaults |= {k: partial(torch.zeros, t.shape) for k, t in needed.items() if k.endswith("noise_const")}
+    return defaults
+
+
+def infer(found: Mapping[str, Tensor]) -> Config:
+    """The sizes that the tensors' shapes tell, under our names; what is missing is filled in by its neighbours."""
+    count = 1
+    while count < 11 and any(key.startswith(f"synthesis.b{4 << count}.") for key in found):
+        count += 1
+    widths: list[int] = []
+    for i in range(count):
+        names = (f"synthesis.b{4 << i}.conv1.weight", f"synthesis.b{4 << i}.conv1.bias")
+        widths.append(first_axis(found, names) or (widths[-1] if widths else 1))
+    return Config(
+        mapping=infer_mapping(found, "synthesis.b4.conv1.style.weight"),
+        size=4 << (count - 1),
+        channels=first_axis(found, (f"synthesis.b{4 << i}.torgb.bias" for i in range(count))) or 3,
+        widths=tuple(widths),
+    )

@@ -1,0 +1,164 @@
+"""StyleGAN generators under the names of genforce, rosinality and TensorFlow; read only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import Tensor
+
+from genvet.nets.style_places import (
+    DEPTH,
+    SIZES,
+    Change,
+    Layout,
+    Place,
+    dense,
+    first,
+    flip,
+    hwio,
+    hwio_flipped,
+    map_of,
+    plain_names,
+    same,
+    transpose,
+)
+
+FUSED = 128
+"""From this size on, up-convolutions are transposed convolutions: their kernels apply the other way round."""
+_ROOT = math.sqrt(2)
+
+GENVET = Layout("genvet", ("synthesis.b4.conv1.noise_weight", "synthesis.b8.conv0.noise_weight"), lambda: iter(()))
+
+
+def _genforce() -> Iterator[Place]:
+    yield from dense(lambda i: f"mapping.dense{i}")
+    yield Place("mapping.w_avg", "truncation.w_avg")
+    yield Place("synthesis.b4.const", "synthesis.layer0.const", first)
+    for i, size in enumerate(SIZES):
+        for j in (0, 1):
+            ours, theirs = f"synthesis.b{size}.conv{j}", f"synthesis.layer{2 * i + j}"
+            yield Place(f"{ours}.weight", f"{theirs}.weight", flip if j == 0 and size >= FUSED else same)
+            yield Place(f"{ours}.noise_weight", f"{theirs}.apply_noise.weight")
+            yield Place(f"{ours}.noise_const", f"{theirs}.apply_noise.noise", map_of)
+            yield Place(f"{ours}.resample_filter", f"{theirs}.blur.kernel", _one_map)
+            for name in ("bias", "style.weight", "style.bias"):
+                yield Place(f"{ours}.{name}", f"{theirs}.{name}")
+        for kind in ("weight", "bias"):
+            yield Place(f"synthesis.b{size}.torgb.{kind}", f"synthesis.output{i}.{kind}")
+
+
+def _rosinality() -> Iterator[Place]:
+    for i in range(DEPTH):
+        for ours, theirs in (("weight", "weight_orig"), ("bias", "bias")):
+            yield Place(f"mapping.fc{i}.{ours}", f"style.{2 * i + 1}.linear.{theirs}")
+    yield Place("mapping.w_avg", "latent_avg", lambda t: t.reshape(-1))
+    yield Place("synthesis.b4.const", "generator.progression.0.conv1.input", first)
+    for i, size in enumerate(SIZES):
+        for j in (0, 1):
+            block = f"generator.progression.{i}"
+            yield from _rosinality_layer(f"synthesis.b{size}.conv{j}", block, j, up=i > 0 and j == 0)
+        # Its equalised rate has the gain sqrt 2 everywhere, ours only before a rectifier.
+        yield Place(f"synthesis.b{size}.torgb.weight", f"generator.to_rgb.{i}.conv.weight_orig", _root)
+        yield Place(f"synthesis.b{size}.torgb.bias", f"generator.to_rgb.{i}.conv.bias")
+
+
+def _rosinality_layer(ours: str, block: str, j: int, *, up: bool) -> Iterator[Place]:
+    number = j + 1
+    if up:  # doubling, convolution, blur; or both of the first in one, and blur
+        yield Place(f"{ours}.weight", f"{block}.conv1.0.weight", _fused)
+        yield Place(f"{ours}.bias", f"{block}.conv1.0.bias")
+        yield Place(f"{ours}.resample_filter", f"{block}.conv1.1.weight", _one_map)
+        yield Place(f"{ours}.weight", f"{block}.conv1.1.conv.weight_orig")
+        yield Place(f"{ours}.bias", f"{block}.conv1.1.conv.bias")
+        yield Place(f"{ours}.resample_filter", f"{block}.conv1.2.weight", _one_map)
+    elif j == 1:
+        yield Place(f"{ours}.weight", f"{block}.conv2.conv.weight_orig")
+        yield Place(f"{ours}.bias", f"{block}.conv2.conv.bias")
+    yield Place(f"{ours}.noise_weight", f"{block}.noise{number}.weight_orig", _noise_weight)
+    yield Place(f"{ours}.style.weight", f"{block}.adain{number}.style.linear.weight_orig", _root)
+    yield Place(f"{ours}.style.bias", f"{block}.adain{number}.style.linear.bias", _without_one)
+
+
+def tensorflow(names: Collection[str]) -> Layout:
+    """TensorFlow's layout counts image layers from the top: its table depends on the size, which the names tell."""
+    plain = plain_names(names)
+    size = max((s for s in SIZES if f"synthesis.{s}x{s}.Conv1.weight" in plain), default=4)
+    return Layout(
+        "tensorflow",
+        ("synthesis.4x4.Conv.StyleMod.weight", "synthesis.8x8.Conv1.StyleMod.weight"),
+        lambda: _tensorflow(size),
+        ("lod", "synthesis.lod"),
+    )
+
+
+def _tensorflow(top: int) -> Iterator[Place]:
+    for i in range(DEPTH):
+        yield Place(f"mapping.fc{i}.weight", f"mapping.Dense{i}.weight", transpose)
+        yield Place(f"mapping.fc{i}.bias", f"mapping.Dense{i}.bias")
+    yield Place("mapping.w_avg", "dlatent_avg")
+    yield Place("synthesis.b4.const", "synthesis.4x4.Const.const", first)
+    for i, size in enumerate(SIZES):
+        ours, theirs = f"synthesis.b{size}", f"synthesis.{size}x{size}"
+        turned = hwio_flipped if size >= FUSED else hwio
+        yield from _tensorflow_layer(f"{ours}.conv0", f"{theirs}.{'Conv0_up' if i else 'Const'}", 2 * i, turned)
+        yield from _tensorflow_layer(f"{ours}.conv1", f"{theirs}.{'Conv1' if i else 'Conv'}", 2 * i + 1, hwio)
+        level = (top // size).bit_length() - 1
+        if size <= top:
+            yield Place(f"{ours}.torgb.weight", f"synthesis.ToRGB_lod{level}.weight", hwio)
+            yield Place(f"{ours}.torgb.bias", f"synthesis.ToRGB_lod{level}.bias")
+
+
+def _tensorflow_layer(ours: str, theirs: str, number: int, turned: Change) -> Iterator[Place]:
+    yield Place(f"{ours}.weight", f"{theirs}.weight", turned)
+    yield Place(f"{ours}.bias", f"{theirs}.bias")
+    yield Place(f"{ours}.noise_weight", f"{theirs}.Noise.weight")
+    yield Place(f"{ours}.noise_const", f"synthesis.noise{number}", map_of)
+    yield Place(f"{ours}.style.weight", f"{theirs}.StyleMod.weight", transpose)
+    yield Place(f"{ours}.style.bias", f"{theirs}.StyleMod.bias")
+
+
+def _one_map(t: Tensor) -> Tensor:
+    """The filter of one map: they are all the same."""
+    return t[0, 0]
+
+
+def _root(t: Tensor) -> Tensor:
+    return t * _ROOT
+
+
+def _fused(t: Tensor) -> Tensor:
+    """A transposed convolution (in, out, h, w) that averages where ours sums."""
+    return flip(t.transpose(0, 1)) / 4
+
+
+def _noise_weight(t: Tensor) -> Tensor:
+    """(1, c, 1, 1), also with an equalised rate, as if c were its inputs."""
+    return t.reshape(-1) * math.sqrt(2 / t.shape[1])
+
+
+def _without_one(t: Tensor) -> Tensor:
+    """The scales' 1, which we add at run time, is in its bias: in the first half."""
+    scale, shift = t.chunk(2)
+    return torch.cat([scale - 1, shift])
+
+
+def layouts(names: Collection[str]) -> tuple[Layout, ...]:
+    """The layouts of StyleGAN generators, our own first."""
+    return (
+        GENVET,
+        Layout(
+            "genforce",
+            ("synthesis.layer0.const", "synthesis.layer1.apply_noise.weight"),
+            _genforce,
+            ("synthesis.lod",),
+        ),
+        Layout(
+            "rosinality",
+            ("generator.progression.0.conv1.input", "generator.progression.0.adain1.style.linear.weight_orig"),
+            _rosinality,
+            {f"generator.progression.{i}.conv1.{j}.weight_flip" for i in range(len(SIZES)) for j in (1, 2)},
+        ),
+        tensorflow(names),
+    )
