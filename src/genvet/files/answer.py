@@ -83,7 +83,7 @@ def decode(text: bytes, buffers: Sequence[memoryview], path: str, sha256: str) -
             evidence=(*(_to_evidence(e) for e in fields["evidence"]), *_dropped(fields["dropped"])),
             metadata=dict(zip(_texts(fields["metadata"]), _texts(fields["metadata"].values()), strict=True)),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise Untrusted(f"{type(error).__name__}: {error}") from None
 
 

@@ -60,7 +60,7 @@ EXPECTED = frozenset((module, name) for module, names in _EXPECTED.items() for n
 _EXPECTED_CLASSES = re.compile(
     r"torch\.nn\.(modules|utils)\.[a-z_0-9.]+ _?[A-Z]\w*"  # whole pickled modules: tensors are read from the record
     r"|torch\.optim\.[a-z_0-9.]+ [A-Z]\w*"
-    r"|__torch__\.[\w.]+ \w+"  # TorchScript's own classes: their code is in the archive, and told there
+    r"|__torch__[\w.]* \w+"  # TorchScript's own classes: their code is in the archive, and told there
 )
 
 # --- Names of Python 2, of older and of newer numpy, by the name that the tables here use.

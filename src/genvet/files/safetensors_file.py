@@ -77,18 +77,14 @@ def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
 
 
 def _tensors(spans: list[Span], body: memoryview, reading: Reading) -> dict[str, TensorSpec]:
-    """Views of the body; one that is not aligned to its own element gets a storage of its own."""
-    whole = reading.keep(body)
-    tensors = {}
-    for name, dtype, size, shape, begin, end in spans:
-        if end > len(body):
-            continue
-        offset, skewed = divmod(begin, size)
-        storage = reading.keep(body[begin:end]) if skewed else whole
-        tensors[name] = TensorSpec(
-            dtype=dtype, shape=shape, stride=strides(shape), offset=0 if skewed else offset, storage=storage
+    """A storage for each tensor: the format lets kinds of different width stand side by side."""
+    return {
+        name: TensorSpec(
+            dtype=dtype, shape=shape, stride=strides(shape), offset=0, storage=reading.keep(body[begin:end])
         )
-    return tensors
+        for name, dtype, _, shape, begin, end in spans
+        if end <= len(body)
+    }
 
 
 def _header(text: memoryview, reading: Reading) -> dict[str, Any]:

@@ -35,15 +35,18 @@ def file_bytes(path: str | Path, largest: int = LARGEST) -> bytes:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise BadInput(f"cannot open {printable(path)}", got=error.strerror or "an error") from None
-    with FileIO(handle, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
             raise BadInput(f"{printable(path)} is a folder", expected="a model file")
         if not stat.S_ISREG(status.st_mode):
             raise BadInput(f"{printable(path)} is no regular file", expected="a model file")
         if status.st_size > largest:
             raise BadInput(f"{printable(path)} is too large", expected=f"{largest} bytes", got=str(status.st_size))
-        data: bytes = file.readall()
+        with FileIO(handle, "rb", closefd=False) as file:
+            data = file.readall()
+    finally:
+        os.close(handle)
     if not data:
         raise BadInput(f"{printable(path)} is empty", expected="a model file")
     return data
