@@ -73,7 +73,9 @@ class Calls:
         found, uses = entry.found, entry.uses
         grade = standing(found.module, found.name, [how for how, _, _ in uses])
         arguments = uses[0][2] if uses else ""
-        if len(self.reading.calls) < 4 * _KEPT:
+        expected = (found.module, found.name, bool(uses)) if grade == "expected" else None
+        if len(self.reading.calls) < 4 * _KEPT and expected not in self.reading.listed:
+            self.reading.listed.update([expected] if expected else [])
             self.reading.calls.append(
                 Call(
                     module=printable(found.module, 200),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from genvet.core.modelfile import Part, TensorSpec
+from genvet.core.printable import printable
 from genvet.files import legacy, pickles, stylegan_pickles
 from genvet.files.globals import is_known
 from genvet.files.inert import Record
@@ -69,7 +70,8 @@ def add_parts(value: Any, reading: Reading, place: str) -> None:
     reading.parts.extend(walk.parts)
     for kind, name in _FORMATS.items():
         if any(part.kind == kind for part in walk.parts):
-            reading.format = reading.format.removesuffix("pickle") + name if reading.format.endswith("pickle") else name
+            if reading.format in ("", "pickle") or reading.format.endswith(" > pickle"):
+                reading.format = reading.format.removesuffix("pickle") + name
 
 
 class _Walk:
@@ -79,7 +81,7 @@ class _Walk:
         self.reading, self.place = reading, place
         self.tensors = Tensors(reading, place)
         self.parts: list[Part] = []
-        self.met: dict[int, Any] = {}
+        self.met: dict[int, tuple[str, Any]] = {}
         self.viewed = 0
 
     def run(self, value: Any) -> None:
@@ -87,8 +89,9 @@ class _Walk:
         while agenda:
             name, value = agenda.pop()
             if id(value) in self.met:
+                self._tell_same(name, self.met[id(value)][0])
                 continue
-            self.met[id(value)] = value
+            self.met[id(value)] = (name, value)
             agenda.extend(reversed(self._visit(name, value)))
 
     def _visit(self, name: str, value: Any) -> list[tuple[str, Any]]:
@@ -124,7 +127,7 @@ class _Walk:
 
     def _visit_mapping(self, name: str, held: dict[str, Any]) -> list[tuple[str, Any]]:
         if "param_groups" in held and "state" in held:
-            self.reading.metadata.setdefault(f"{name or 'file'} (skipped)", "the state of an optimiser")
+            self.reading.metadata.setdefault(printable(f"{name or 'file'} (skipped)", 120), "the state of an optimiser")
             return []
         if not name or name.count(".") == 0:
             note_metadata(self.reading, name, held)
@@ -144,6 +147,12 @@ class _Walk:
             names = _TUPLE_OF_NETWORKS
         inner = zip(names, values, specs, strict=True)
         return [(_inside(name, str(i)), v) for i, v, spec in inner if spec is None and _may_hold(v)]
+
+    def _tell_same(self, name: str, first: str) -> None:
+        if any(part.name == first for part in self.parts) and len(self.reading.metadata) < 1000:
+            self.reading.metadata.setdefault(
+                printable(name, 100), printable(f"the same object as {first or 'the file'}")
+            )
 
     def _add(self, part: Part | None) -> None:
         if part is None:

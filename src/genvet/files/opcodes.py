@@ -16,7 +16,7 @@ from genvet.files.reading import Stop
 if TYPE_CHECKING:
     from genvet.files.pickles import Machine
 
-_U1, _U2, _U4, _U8 = (struct.Struct("<" + c) for c in "BHIQ")
+_U2, _U4, _U8 = (struct.Struct("<" + c) for c in "HIQ")
 _I4, _F8 = struct.Struct("<i"), struct.Struct(">d")
 
 codecs.lookup("raw-unicode-escape")  # now, since the child process imports nothing once it reads
@@ -42,7 +42,7 @@ def _opcode(code: bytes) -> Callable[[Callable[[Machine], None]], Callable[[Mach
 
 @_opcode(b"\x80")
 def _proto(m: Machine) -> None:
-    version = m.number(_U1)
+    version = m.byte()
     if version > 5:
         raise Stop("pickle.malformed", f"protocol {version} at byte {m.at} does not exist", m.at)
     if m.at != m.start:
@@ -93,7 +93,7 @@ def _binint(m: Machine) -> None:
 
 @_opcode(b"K")
 def _binint1(m: Machine) -> None:
-    m.push(m.number(_U1), 8)
+    m.push(m.byte(), 8)
 
 
 @_opcode(b"M")
@@ -103,7 +103,7 @@ def _binint2(m: Machine) -> None:
 
 @_opcode(b"\x8a")
 def _long1(m: Machine) -> None:
-    _integer(m, m.number(_U1))
+    _integer(m, m.byte())
 
 
 @_opcode(b"\x8b")
@@ -152,7 +152,7 @@ def _binstring(m: Machine) -> None:
 
 @_opcode(b"U")
 def _short_binstring(m: Machine) -> None:
-    m.push(m.old_text(m.number(_U1)))
+    m.push(m.old_text(m.byte()))
 
 
 @_opcode(b"B")
@@ -162,7 +162,7 @@ def _binbytes(m: Machine) -> None:
 
 @_opcode(b"C")
 def _short_binbytes(m: Machine) -> None:
-    m.push(m.binary(m.number(_U1)))
+    m.push(m.binary(m.byte()))
 
 
 @_opcode(b"\x8e")
@@ -189,7 +189,7 @@ def _binunicode(m: Machine) -> None:
 
 @_opcode(b"\x8c")
 def _short_binunicode(m: Machine) -> None:
-    m.push(m.text(m.number(_U1)), 56)
+    m.push(m.text(m.byte()), 56)
 
 
 @_opcode(b"\x8d")
@@ -377,7 +377,7 @@ def _put(m: Machine) -> None:
 
 @_opcode(b"q")
 def _binput(m: Machine) -> None:
-    m.remember(m.number(_U1))
+    m.remember(m.byte())
 
 
 @_opcode(b"r")
@@ -397,7 +397,7 @@ def _get(m: Machine) -> None:
 
 @_opcode(b"h")
 def _binget(m: Machine) -> None:
-    m.recall(m.number(_U1))
+    m.recall(m.byte())
 
 
 @_opcode(b"j")
@@ -471,7 +471,7 @@ def _obj(m: Machine) -> None:
 
 @_opcode(b"\x82")
 def _ext1(m: Machine) -> None:
-    _extension(m, m.number(_U1))
+    _extension(m, m.byte())
 
 
 @_opcode(b"\x83")

@@ -193,6 +193,13 @@ class Machine:
             raise Stop("file.truncated", f"byte {self.at} needs {n} bytes more, {self.end - first} are left", self.at)
         return self.data[first:last]
 
+    def byte(self) -> int:
+        at = self.pos
+        if at >= self.end:
+            self.take(1)
+        self.pos = at + 1
+        return self.data[at]
+
     def number(self, form: struct.Struct) -> Any:
         return form.unpack(self.take(form.size))[0]
 

@@ -57,6 +57,8 @@ class Reading:
     metadata: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     """By rule, how many facts beyond limits.evidence were only counted."""
+    listed: set[tuple[str, str, bool]] = field(default_factory=set)
+    """Expected globals that `calls` has already, as (module, name, called): one entry for each is enough."""
     _unpacked: int = 0
     _count: dict[str, int] = field(default_factory=dict)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from genvet.files.inert import Record
 from genvet.files.reading import Stop
 
 
-def children(value: Any) -> Iterable[Any]:
+def children(value: Any) -> Collection[Any]:
     """What a container or record holds; nothing for any other value."""
     if isinstance(value, dict):
         return [*value.keys(), *value.values()]
@@ -32,24 +32,26 @@ def check_expansion(value: Any, depth: int, size: int, offset: int) -> None:
     """
     sizes: dict[int, int] = {}
     depths: dict[int, int] = {}
-    agenda: list[tuple[Any, bool]] = [(value, False)]
+    agenda: list[tuple[Any, bool]] = [(value, False)] if isinstance(value, _HOLDS) else []
     while agenda:
         node, ready = agenda.pop()
-        inside = [c for c in children(node) if isinstance(c, _HOLDS)]
-        if not ready:
-            if id(node) in sizes:
-                continue
+        if not ready and id(node) in sizes:
+            continue
+        inside = children(node)
+        containers = [c for c in inside if isinstance(c, _HOLDS)]
+        if ready:
+            sizes[id(node)] = 1 + len(inside) - len(containers) + sum(sizes[id(c)] for c in containers)
+            depths[id(node)] = 1 + max((depths[id(c)] for c in containers), default=0)
+            _check(depths[id(node)] > depth, f"values are nested more than {depth} deep", offset)
+            _check(sizes[id(node)] > size, f"shared values unfold to more than {size}", offset)
+        elif containers:
             sizes[id(node)], depths[id(node)] = 1, 0
             agenda.append((node, True))
-            agenda.extend((c, False) for c in inside if id(c) not in sizes)
-            continue
-        sizes[id(node)] = 1 + len(_all(node)) - len(inside) + sum(sizes[id(c)] for c in inside)
-        depths[id(node)] = 1 + max((depths[id(c)] for c in inside), default=0)
-        if depths[id(node)] > depth:
-            raise Stop("pickle.limit", f"values are nested more than {depth} deep", offset)
-        if sizes[id(node)] > size:
-            raise Stop("pickle.limit", f"shared values unfold to more than {size}", offset)
+            agenda.extend((c, False) for c in containers)
+        else:
+            sizes[id(node)], depths[id(node)] = 1 + len(inside), 1
 
 
-def _all(node: Any) -> list[Any]:
-    return list(children(node))
+def _check(broken: bool, message: str, offset: int) -> None:
+    if broken:
+        raise Stop("pickle.limit", message, offset)
