@@ -146,7 +146,7 @@ def _add_part(group: Any, settings: dict[str, Any], reading: Reading, place: str
     tensors: dict[str, TensorSpec] = {}
     try:
         for name, dataset in _datasets(group, reading):
-            if spec := _tensor(dataset, reading, f"{place}/{name}" if place else name):
+            if spec := _readable(dataset, reading, f"{place}/{name}" if place else name):
                 tensors[name] = spec
     except (NeedsHdf5, MemoryError, Stop):
         raise
@@ -179,6 +179,17 @@ def _datasets(root: Any, reading: Reading) -> Iterator[tuple[str, Any]]:
                 yield inside, item
             elif hasattr(item, "keys"):
                 waiting.append((inside, item, depth + 1))
+
+
+def _readable(dataset: Any, reading: Reading, place: str) -> TensorSpec | None:
+    """A dataset that the library cannot unpack must not keep the others from being read."""
+    try:
+        return _tensor(dataset, reading, place)
+    except (NeedsHdf5, MemoryError, Stop):
+        raise
+    except Exception as error:
+        reading.note("archive.unreadable", f"the dataset cannot be read: {_told(error)}", place=place)
+        return None
 
 
 def _tensor(dataset: Any, reading: Reading, place: str) -> TensorSpec | None:
