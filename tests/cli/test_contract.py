@@ -217,6 +217,21 @@ def test_a_folder_with_an_unread_file_is_incomplete(run: Run, tmp_path: Path, mo
     assert run("scan", str(tmp_path / "models"))[0] == 2
 
 
+def test_an_interruption_ends_the_round_through_a_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    cut = engine.Scanned(tmp_path / "models" / "a.pt", tmp_path / "o" / "001", report=report("info", complete=False))
+
+    def scan_folder(path: Path, **options: Any) -> Iterator[engine.Scanned]:
+        yield cut
+        pytest.fail("went on after the interruption")
+
+    monkeypatch.setattr(engine, "scan_folder", scan_folder)
+    code, _, err = run("scan", "models", "--out", str(tmp_path / "o"))
+    assert code == 2 and "interrupted" in err and (tmp_path / "o" / "001" / "report.html").is_file()
+
+
 def test_output_folders_are_named_after_the_command_and_the_stem() -> None:
     names = {"a/m.pt": "m", "a/b c;d.tar.gz": "b_c_d.tar", "/x/models/": "models", "..pkl": "model"}
     for path, stem in names.items():

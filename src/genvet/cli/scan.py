@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -108,12 +108,15 @@ def _command() -> str:
     return shlex.join(["genvet", *(printable(word) for word in sys.argv[1:])])
 
 
-def _each(scans: Iterable[Scanned]) -> Iterable[Scanned]:
-    """Write each file's report as soon as it is there, so that an interruption loses nothing finished."""
+def _each(scans: Iterable[Scanned]) -> Iterator[Scanned]:
+    """Write each file's report as soon as it is there; an interruption ends the round, and loses nothing finished."""
     for scanned in scans:
         if scanned.report and scanned.out:
             write(scanned.report, scanned.out)
         yield scanned
+        if scanned.report and any(gap.reason == "interrupted" for gap in scanned.report.not_checked):
+            screen.note("interrupted: the files after this one were not scanned")
+            return
 
 
 def _tell_all(model: Path, scanned: list[Scanned], folder: Path, fail_on: Severity, as_json: bool) -> int:
