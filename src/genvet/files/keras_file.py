@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -143,53 +143,41 @@ def _salvage(data: memoryview, reading: Reading, place: str) -> None:
 
 
 def _add_part(group: Any, settings: dict[str, Any], reading: Reading, place: str) -> None:
+    """The weights below a group. What the library cannot unpack must not keep the rest from being read."""
     tensors: dict[str, TensorSpec] = {}
-    try:
-        for name, dataset in _datasets(group, reading):
-            if spec := _readable(dataset, reading, f"{place}/{name}" if place else name):
-                tensors[name] = spec
-    except (NeedsHdf5, MemoryError, Stop):
-        raise
-    except Exception as error:
-        reading.note("keras.malformed", f"the weights cannot be read: {_told(error)}", place=place)
-    class_name = settings.get("class_name", "")
-    reading.parts.append(
-        Part(
-            name="",
-            kind="keras",
-            tensors=tensors,
-            class_name=printable(class_name) if isinstance(class_name, str) else "",
-            config=settings,
-        )
-    )
-
-
-def _datasets(root: Any, reading: Reading) -> Iterator[tuple[str, Any]]:
-    """Every dataset below a group, by its path; links that go round in circles end at the depth limit."""
-    waiting, seen = [("", root, 0)], 0
+    waiting, seen = [("", group, 0)], 0
     while waiting:
         path, group, depth = waiting.pop()
-        for name in list(group):
+        for name in _names(group, reading, place, path):
             seen += 1
             if seen > reading.limits.members or depth > _DEPTH:
                 raise Stop("archive.bomb", "groups nested without end")
-            item = group[name]
-            inside = f"{path}/{name}" if path else str(name)
-            if hasattr(item, "shape"):
-                yield inside, item
-            elif hasattr(item, "keys"):
-                waiting.append((inside, item, depth + 1))
+            inside = f"{path}/{name}" if path else name
+            try:
+                item = group[name]
+                if hasattr(item, "shape"):
+                    spec = _tensor(item, reading, f"{place}/{inside}" if place else inside)
+                    tensors.update({inside: spec} if spec else {})
+                elif hasattr(item, "keys"):
+                    waiting.append((inside, item, depth + 1))
+            except (NeedsHdf5, MemoryError, Stop):
+                raise
+            except Exception as error:
+                message = f"the dataset cannot be read: {_told(error)}"
+                reading.note("archive.unreadable", message, place=f"{place}/{inside}" if place else inside)
+    class_name = settings.get("class_name", "")
+    class_name = printable(class_name) if isinstance(class_name, str) else ""
+    reading.parts.append(Part(name="", kind="keras", tensors=tensors, class_name=class_name, config=settings))
 
 
-def _readable(dataset: Any, reading: Reading, place: str) -> TensorSpec | None:
-    """A dataset that the library cannot unpack must not keep the others from being read."""
+def _names(group: Any, reading: Reading, place: str, path: str) -> list[str]:
     try:
-        return _tensor(dataset, reading, place)
-    except (NeedsHdf5, MemoryError, Stop):
+        return [str(name) for name in group]
+    except MemoryError:
         raise
     except Exception as error:
-        reading.note("archive.unreadable", f"the dataset cannot be read: {_told(error)}", place=place)
-        return None
+        reading.note("keras.malformed", f"the group {printable(path, 80)} cannot be read: {_told(error)}", place=place)
+        return []
 
 
 def _tensor(dataset: Any, reading: Reading, place: str) -> TensorSpec | None:
