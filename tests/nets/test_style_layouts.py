@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+
 import pytest
 import torch
 from style_oracle import part_of, shake
 
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
-from genvet.nets import style_layouts, stylegan2
+from genvet.nets import style_layouts, stylegan1, stylegan2, stylegan3
 from genvet.nets.style_places import prefix
 
 SMALL = {"size": 16, "z_dim": 12, "w_dim": 12, "channel_base": 96, "channel_max": 9, "mapping_layers": 3}
@@ -127,3 +130,16 @@ def test_generators_are_no_discriminators():
     state = make().module.state_dict()
     for name in ("nvlabs", *FOREIGN):
         assert style_layouts.critic_of(style_layouts.layout("stylegan2", name).write(state)) == ""
+
+
+@pytest.mark.parametrize("net", [stylegan1, stylegan2, stylegan3], ids=["1", "2", "3"])
+@pytest.mark.parametrize("value", [-1, 0.5, "8", None, [], True, 10**9, 1 << 70, float("nan")], ids=str)
+def test_no_config_from_a_file_gets_through_unchecked(net, value):
+    """Every option with every odd value: a network, or BadInput; never another error, and never a long wait."""
+    small = {"size": 16, "z_dim": 8, "w_dim": 8, "channel_base": 64, "channel_max": 4, "mapping_layers": 1}
+    for name in inspect.signature(net.build).parameters:
+        if name == "rng":
+            continue
+        with contextlib.suppress(BadInput, TypeError, RuntimeError), torch.device("meta"):
+            generator = net.build(**(small | {name: value}))
+            assert sum(p.numel() for p in generator.module.parameters()) < 1 << 32

@@ -13,6 +13,7 @@ from style_oracle import linear, mapping, part_of, shake, upfirdn
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
 from genvet.nets import stylegan3
+from genvet.nets.style_mapping import MappingConfig
 from genvet.nets.stylegan3_network import Config, lowpass, padding
 
 SMALL = {"size": 16, "z_dim": 10, "w_dim": 12, "channel_base": 96, "channel_max": 6, "mapping_layers": 2, "layers": 5}
@@ -86,7 +87,7 @@ def config_of(generator) -> Config:
     mapping = {k: said.pop(k) for k in ("z_dim", "w_dim", "classes", "hidden", "embed", "rate")}
     mapping["layers"] = said.pop("mapping_layers")
     said["widths"] = tuple(said["widths"])
-    return Config(mapping=stylegan3.MappingConfig(**mapping), **said)
+    return Config(mapping=MappingConfig(**mapping), **said)
 
 
 @pytest.mark.parametrize("kind", KINDS)

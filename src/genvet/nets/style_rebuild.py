@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from genvet.core.errors import BadInput
 from genvet.core.generator import StyleGenerator
 from genvet.core.modelfile import Evidence, Part
+from genvet.core.printable import printable
 from genvet.nets.candidate import Candidate
 from genvet.nets.matching import compare, contradiction, fill
 from genvet.nets.style_mapping import Mapping as MappingNetwork
@@ -123,6 +124,46 @@ def number(value: object, low: float, high: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) and low < value <= high else None
+
+
+def require(net: str, least: int, most: int = 1 << 16, **values: object) -> None:
+    """Raise BadInput unless all of these are whole numbers between the two: a config may come from a file."""
+    for name, value in values.items():
+        if whole(value, least, most) is None:
+            got = printable(value, 40)
+            raise BadInput(f"no such {net}", expected=f"{name}: a whole number from {least} to {most}", got=got)
+
+
+def sizes(net: str, size: object, least: int = 4) -> tuple[int, ...]:
+    """4, 8, ... `size`; raises BadInput for anything but a power of two up to 4096."""
+    known = [4 << i for i in range(11)]
+    if whole(size, least, known[-1]) is None or size not in known:
+        raise BadInput(f"no such {net}", expected=f"a size of {least}, {2 * least}, ... 4096", got=printable(size, 40))
+    return tuple(known[: known.index(size) + 1])  # type: ignore[arg-type]
+
+
+def mapping_config(
+    net: str, z_dim: int, w_dim: int, layers: int, classes: int, hidden: int, embed: int, rate: float
+) -> MappingConfig:
+    """Checked, for a fresh network."""
+    require(net, 1, z_dim=z_dim, w_dim=w_dim)
+    require(net, 0, classes=classes, hidden=hidden, embed=embed)
+    require(net, 1, 64, mapping_layers=layers)
+    if number(rate, 0, 1) is None:
+        raise BadInput(f"no such {net}", expected="rate: above 0, up to 1", got=printable(rate, 40))
+    return MappingConfig(
+        z_dim=z_dim, w_dim=w_dim, layers=layers, classes=classes, hidden=hidden, embed=embed, rate=rate
+    )
+
+
+def feature_maps(net: str, sizes: Sequence[int], widths: Sequence[int], base: int, most: int) -> tuple[int, ...]:
+    """The given widths, or min(base / size, most) for every size; raises BadInput where they do not fit."""
+    require(net, 1, 1 << 20, channel_base=base, channel_max=most)
+    widths = tuple(widths) or tuple(max(min(base // size, most), 1) for size in sizes)
+    if not len(sizes) <= len(widths) <= 11:
+        raise BadInput(f"no such {net}", expected=f"{len(sizes)} widths", got=str(len(widths)))
+    require(net, 1, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+    return widths
 
 
 def whole(value: object, low: int, high: int) -> int | None:

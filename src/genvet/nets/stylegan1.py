@@ -16,9 +16,19 @@ from genvet.core.modelfile import Part
 from genvet.core.rng import Rng
 from genvet.nets.candidate import Candidate
 from genvet.nets.matching import outline
-from genvet.nets.style_mapping import MappingConfig, seeded
+from genvet.nets.style_mapping import seeded
 from genvet.nets.style_places import Layout
-from genvet.nets.style_rebuild import AVERAGE, Proposal, first_axis, infer_mapping
+from genvet.nets.style_rebuild import (
+    AVERAGE,
+    Proposal,
+    feature_maps,
+    first_axis,
+    infer_mapping,
+    mapping_config,
+    number,
+    require,
+    sizes,
+)
 from genvet.nets.stylegan1_layouts import GENVET, layouts
 from genvet.nets.stylegan1_network import Config, Network, blur
 
@@ -48,20 +58,13 @@ def build(
     `size` is a power of two from 4 on. `widths`, feature maps at 4, 8, ... pixels, take the place of the rule
     min(channel_base / pixels, channel_max); more of them than `size` needs stand for blocks that are not run.
     """
-    numbers = (z_dim, w_dim, channels, mapping_layers, channel_base, channel_max, *widths)
-    if min(numbers) < 1 or min(classes, embed, hidden) < 0 or epsilon <= 0:
-        raise BadInput("no such stylegan1", expected="positive numbers")
-    if size not in (4 << i for i in range(11)):
-        raise BadInput("no such stylegan1", expected="a size of 4, 8, ... 4096", got=str(size))
-    count = size.bit_length() - 2
-    widths = tuple(widths) or tuple(max(min(channel_base // (4 << i), channel_max), 1) for i in range(count))
-    if not count <= len(widths) <= 11:
-        raise BadInput("widths do not fit the size", expected=f"{count} numbers", got=str(len(widths)))
-    mapping = MappingConfig(
-        z_dim=z_dim, w_dim=w_dim, layers=mapping_layers, classes=classes, hidden=hidden, embed=embed, rate=rate
-    )
+    mapping = mapping_config("stylegan1", z_dim, w_dim, mapping_layers, classes, hidden, embed, rate)
+    require("stylegan1", 1, channels=channels)
+    widths = feature_maps("stylegan1", sizes("stylegan1", size), widths, channel_base, channel_max)
+    if number(epsilon, 0, 1) is None:
+        raise BadInput("no such stylegan1", expected="epsilon: above 0, up to 1")
     config = Config(
-        mapping=mapping, size=size, channels=channels, widths=widths, epsilon=epsilon, bias_first=bias_first
+        mapping=mapping, size=size, channels=channels, widths=widths, epsilon=epsilon, bias_first=bool(bias_first)
     )
     with seeded(rng):
         return wrap(Network(config), config)

@@ -18,16 +18,20 @@ from genvet.core.modelfile import Evidence, Part
 from genvet.core.rng import Rng
 from genvet.nets.candidate import Candidate
 from genvet.nets.matching import outline
-from genvet.nets.style_mapping import MappingConfig, seeded
+from genvet.nets.style_mapping import seeded
 from genvet.nets.style_places import Layout
 from genvet.nets.style_rebuild import (
     AVERAGE,
     Proposal,
     contradictions,
+    feature_maps,
     first_axis,
     flat,
     infer_mapping,
+    mapping_config,
     number,
+    require,
+    sizes,
 )
 from genvet.nets.stylegan2_layouts import STYLEGAN2
 from genvet.nets.stylegan2_network import Architecture, Config, Network, fir
@@ -35,7 +39,6 @@ from genvet.nets.stylegan2_network import Architecture, Config, Network, fir
 OPTIONS: dict[str, tuple[str, ...]] = {"noise": ("const", "none", "random")}
 """What bare weights cannot tell; scans take the stored noise."""
 _ARCHITECTURES = ("skip", "resnet", "orig")
-_LARGEST = 4096
 
 
 def build(
@@ -61,18 +64,14 @@ def build(
     `size` is a power of two from 4 on. `widths`, feature maps at 4, 8, ... pixels, take the place of the rule
     min(channel_base / pixels, channel_max). `embed` and `hidden` are w_dim where they are 0.
     """
-    numbers = (z_dim, w_dim, channels, mapping_layers, channel_base, channel_max, *widths)
-    if min(numbers) < 1 or min(classes, embed, hidden) < 0 or architecture not in _ARCHITECTURES:
-        raise BadInput("no such stylegan2", expected="positive numbers; architecture skip, resnet or orig")
-    if size not in (4 << i for i in range(11)):
-        raise BadInput("no such stylegan2", expected=f"a size of 4, 8, ... {_LARGEST}", got=str(size))
-    sizes = [4 << i for i in range(size.bit_length() - 2)]
-    widths = tuple(widths) or tuple(min(channel_base // s, channel_max) for s in sizes)
-    if len(widths) != len(sizes):
-        raise BadInput("widths do not fit the size", expected=f"{len(sizes)} numbers", got=str(len(widths)))
-    mapping = MappingConfig(
-        z_dim=z_dim, w_dim=w_dim, layers=mapping_layers, classes=classes, hidden=hidden, embed=embed, rate=rate
-    )
+    mapping = mapping_config("stylegan2", z_dim, w_dim, mapping_layers, classes, hidden, embed, rate)
+    require("stylegan2", 1, channels=channels)
+    resolutions = sizes("stylegan2", size)
+    widths = feature_maps("stylegan2", resolutions, widths, channel_base, channel_max)
+    if len(widths) != len(resolutions) or architecture not in _ARCHITECTURES:
+        raise BadInput("no such stylegan2", expected="skip, resnet or orig, and a width for every size")
+    if conv_clamp is not None and number(conv_clamp, 0, math.inf) is None:
+        raise BadInput("no such stylegan2", expected="conv_clamp: a positive number")
     config = Config(
         mapping=mapping,
         size=size,
@@ -80,7 +79,7 @@ def build(
         widths=widths,
         architecture=architecture,  # type: ignore[arg-type]
         conv_clamp=conv_clamp,
-        noise=noise,
+        noise=bool(noise),
     )
     with seeded(rng):
         return wrap(Network(config), config)

@@ -17,9 +17,20 @@ from genvet.core.modelfile import Part
 from genvet.core.rng import Rng
 from genvet.nets.candidate import Candidate
 from genvet.nets.matching import outline
-from genvet.nets.style_mapping import MappingConfig, seeded
+from genvet.nets.style_mapping import seeded
 from genvet.nets.style_places import Layout
-from genvet.nets.style_rebuild import Proposal, contradictions, first_axis, flat, infer_mapping, number, whole
+from genvet.nets.style_rebuild import (
+    Proposal,
+    contradictions,
+    first_axis,
+    flat,
+    infer_mapping,
+    mapping_config,
+    number,
+    require,
+    sizes,
+    whole,
+)
 from genvet.nets.stylegan3_network import Config, Network
 
 OPTIONS: dict[str, tuple[str, ...]] = {}
@@ -61,11 +72,11 @@ def build(
     `widths`, feature maps of every layer but the last, take the place of the rule min(channel_base / 2 cutoff,
     channel_max). `embed` and `hidden` are w_dim where they are 0.
     """
-    if min(z_dim, w_dim, channels, mapping_layers) < 1 or min(classes, embed, hidden) < 0:
-        raise BadInput("no such stylegan3", expected="positive numbers")
-    mapping = MappingConfig(
-        z_dim=z_dim, w_dim=w_dim, layers=mapping_layers, classes=classes, hidden=hidden, embed=embed, rate=rate
-    )
+    mapping = mapping_config("stylegan3", z_dim, w_dim, mapping_layers, classes, hidden, embed, rate)
+    require("stylegan3", 1, channels=channels, channel_base=channel_base, channel_max=channel_max, layers=layers)
+    require("stylegan3", 1, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+    require("stylegan3", 0, margin=margin, critical=critical)
+    sizes("stylegan3", size, 16)
     config = Config(
         mapping=mapping,
         size=size,
@@ -82,12 +93,12 @@ def build(
         kernel=kernel,
         filter_size=filter_size,
         oversampling=oversampling,
-        radial=radial,
+        radial=bool(radial),
         output_scale=output_scale,
         conv_clamp=conv_clamp,
     )
     if not sound(config):
-        raise BadInput("no such stylegan3", expected="a size of 16, 32 ... 4096, and cutoffs below half of it")
+        raise BadInput("no such stylegan3", expected="cutoffs below half the size, an odd kernel, sound filters")
     with seeded(rng):
         return wrap(Network(config), config)
 
@@ -114,16 +125,18 @@ def sound(config: Config) -> bool:
     return (
         config.size in (16 << i for i in range(9))
         and 1 <= config.critical < config.layers <= 64
+        and None not in (number(n, 0, _LARGEST) for n in (config.first_cutoff, config.first_stopband))
         and 0 < config.first_cutoff < config.first_stopband <= config.size / 2
-        and 1 <= config.last_stopband_rel <= 4
+        and number(config.last_stopband_rel, 0, 4) is not None
+        and config.last_stopband_rel >= 1
         and 0 <= config.margin <= 64
         and config.kernel in (1, 3, 5, 7)
-        and 1 <= config.filter_size <= 32
+        and whole(config.filter_size, 1, 32) is not None
         and config.oversampling in (1, 2, 4)
-        and 0 < config.output_scale < math.inf
-        and min(config.channel_base, config.channel_max, config.channels) >= 1
-        and min(config.features) >= 1
+        and number(config.output_scale, 0, 1e6) is not None
+        and (config.conv_clamp is None or number(config.conv_clamp, 0, math.inf) is not None)
         and (not config.widths or len(config.widths) == config.layers)
+        and min(config.features) >= 1
     )
 
 
