@@ -34,8 +34,8 @@ def breaches(tree: ast.Module, path: Path) -> list[str]:
             pickles = [k for k in node.keywords if k.arg == "allow_pickle" and not _is_false(k.value)]
             if called in ("np.load", "numpy.load") and pickles:
                 found.append(f"calls {called} with pickles allowed")
-        if isinstance(node, ast.Attribute) and dotted(node) == "torch.Generator" and path.name != "rng.py":
-            found.append("makes a random number generator of its own")
+            if called == "torch.Generator" and path.name != "rng.py":
+                found.append("makes a random number generator of its own")
     return found
 
 

@@ -13,7 +13,7 @@ from genvet.catalogue import techniques
 from genvet.core.data import Images
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
-from genvet.core.modelfile import ModelFile
+from genvet.core.modelfile import Graph, ModelFile, Node, Part
 from genvet.core.report import Finding
 from genvet.core.technique import Nothing, Probe, Technique
 from genvet.engine import assess
@@ -28,7 +28,10 @@ def toy_generator() -> Generator:
 
 
 def toy_file() -> ModelFile:
-    return ModelFile(path="toy.pt", sha256="0" * 64, size=1, format="pickle")
+    """A graph z -> tanh(z) -> x, and nothing else."""
+    graph = Graph(nodes=(Node(op="Tanh", inputs=("z",), outputs=("x",)),), inputs={"z": (-1, 6)}, outputs=("x",))
+    part = Part(name="", kind="onnx", tensors={}, graph=graph)
+    return ModelFile(path="toy.onnx", sha256="0" * 64, size=1, format="onnx", parts=(part,))
 
 
 def target_for(probe: type[Probe]) -> Any:

@@ -74,7 +74,7 @@ class Ways(Result):
 
 
 class InspectGraph(Probe):
-    """Looks for comparisons, branches and parallel paths on the way from z to x, in graphs and program texts."""
+    """Looks for comparisons, branches and parallel paths between z and x, in graphs and program texts."""
 
     source: ClassVar[str] = (
         "Devil in the GAN, section III-A: parallel computation paths; section IV: computation bypasses"
