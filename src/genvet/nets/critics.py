@@ -8,6 +8,7 @@ from genvet.core.modelfile import Part
 from genvet.core.printable import printable
 from genvet.nets.groups import Group, chained, groups, inputs, orders, outputs, weighty
 from genvet.nets.plans import image_shape
+from genvet.nets.style_layouts import critic_of
 
 _OPTIMISER = re.compile(r"(^|\.)(exp_avg|exp_avg_sq|momentum_buffer|square_avg|max_exp_avg_sq|param_groups)(\.|$)")
 _LANGUAGE = re.compile(
@@ -30,6 +31,8 @@ def what_else(part: Part) -> str:
 def _by_kind(part: Part) -> str:
     if part.kind == "arrays":
         return "arrays, not a network"
+    if part.kind == "keras":
+        return "a Keras model: its weights are read, but GenVet does not rebuild it as a generator"
     if not part.tensors and part.graph is None:
         return "no tensors, so no network"
     return ""
@@ -47,6 +50,9 @@ def _by_class(part: Part) -> str:
 
 def _by_names(part: Part) -> str:
     """Tensors of well-known families."""
+    critic = critic_of(part.tensors)
+    if critic:
+        return f"a critic: {critic}"
     n = len(part.tensors)
     for pattern, what in [
         (_OPTIMISER, "the state of an optimiser, not a network"),

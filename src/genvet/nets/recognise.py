@@ -14,10 +14,11 @@ from torch import Tensor
 from genvet.core.errors import GenVetError
 from genvet.core.generator import Generator, Output
 from genvet.core.latent import Distribution, Latent
-from genvet.core.modelfile import Evidence, Part
+from genvet.core.modelfile import Part
 from genvet.core.printable import printable
 from genvet.nets.build import ARCHITECTURES, Net, build, module, names, parse
 from genvet.nets.candidate import Candidate
+from genvet.nets.matching import compare, outline
 from genvet.nets.stack import fill
 
 _LONGEST_CONFIG = 1 << 20
@@ -68,15 +69,15 @@ def _by_metadata(part: Part) -> Iterator[Candidate]:
             generator = make()
     except (GenVetError, ValueError, TypeError, RecursionError, RuntimeError):
         return
-    wanted = {k: tuple(v.shape) for k, v in generator.module.state_dict().items()}
-    differences = tuple(compare(wanted, part))
-    score = 1 - len(differences) / max(len(wanted), 1)
+    needed = generator.module.state_dict()
+    counters = [key for key in needed if key.endswith("num_batches_tracked")]
+    match = compare(needed, outline(part), optional=counters, place=part.name)
     yield Candidate(
-        net=net if net in ARCHITECTURES else generator.name,
+        net=generator.name if generator.name in ARCHITECTURES else net,
         layout="genvet",
-        score=max(score, 0.0),
-        explanation="GenVet's own metadata",
-        differences=differences,
+        score=match.score,
+        explanation=f"GenVet's own metadata; {match.explanation}",
+        differences=match.differences,
         build=partial(_fill, make),
     )
 
@@ -88,6 +89,9 @@ def _from_metadata(net: str, config: Mapping[str, Any], metadata: Mapping[str, A
         generator = replace(generator, output=output)
     if isinstance(latent, str) and len(latent) < 10_000:
         generator = replace(generator, latent=_latent(latent, generator.latent))
+    assumed = metadata.get("genvet.assumed")
+    if isinstance(assumed, str) and len(assumed) < 10_000:
+        generator = replace(generator, assumed=tuple(printable(a) for a in json.loads(assumed)))
     return generator
 
 
@@ -99,26 +103,14 @@ def _latent(text: str, implied: Latent) -> Latent:
 
 
 def _fill(make: partial[Generator], tensors: Mapping[str, Tensor]) -> Generator:
+    """Built on `meta`; allocated only where it has tensors that no state dict holds."""
     with torch.device("meta"):
         generator = make()
     fill(generator.module, tensors)
+    if any(t.is_meta for t in generator.module.buffers()):
+        generator = make()
+        fill(generator.module, tensors)
     return generator
-
-
-def compare(wanted: Mapping[str, tuple[int, ...]], part: Part) -> Iterator[Evidence]:
-    """Missing, misshapen and extra tensors of a part, against the names and shapes that a network wants."""
-    for key, shape in wanted.items():
-        spec = part.tensors.get(key)
-        if spec is None and not key.endswith("num_batches_tracked"):
-            message = f"{printable(key)} {shape} is missing"
-            yield Evidence(rule="rebuild.missing", message=message, place=printable(part.name))
-        elif spec is not None and tuple(spec.shape) != tuple(shape):
-            message = f"{printable(key)} has the shape {tuple(spec.shape)}, expected {tuple(shape)}"
-            yield Evidence(rule="rebuild.shape", message=message, place=printable(part.name))
-    for key in part.tensors:
-        if key not in wanted:
-            message = f"{printable(key)} {tuple(part.tensors[key].shape)} has no place in this network"
-            yield Evidence(rule="rebuild.extra", message=message, place=printable(part.name))
 
 
 def nearest(part: Part, found: Iterable[Candidate]) -> str:

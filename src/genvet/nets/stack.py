@@ -133,7 +133,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         value = tensors[key].detach().to(place.dtype)
         values[key] = value.clone(memory_format=torch.contiguous_format)
     module.load_state_dict(values, strict=True, assign=True)
-    module.eval().requires_grad_(True)
+    module.eval().requires_grad_(False)
 
 
 def build(

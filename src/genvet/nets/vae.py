@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -31,7 +30,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 _DECODERS, _ENCODERS = ("decoder", "dec", "decode"), ("encoder", "enc", "encode")
 _STRIDES = {1: (1, 0), 3: (2, 1), 4: (2, 1), 5: (2, 2)}
 """Stride and padding of an encoder's convolution, by its kernel."""
-_PROBES = 128
+_PROBES = 96
 # The disentangling-vae library adds a layer for 64 pixels, and writes it down out of turn.
 _DISENTANGLING = (
     ["encoder.conv1", "encoder.conv2", "encoder.conv3", "encoder.conv_64", "encoder.lin1", "encoder.lin2"],
@@ -111,9 +110,9 @@ def _sketches(pair: Pair, options: Mapping[str, str]) -> Iterator[Sketch]:
 def _settle(pair: Pair, sketches: Sequence[Sketch], tensors: Mapping[str, Tensor]) -> Generator:
     """The decoder under the hypothesis by which its encoder best finds back the latents."""
     shaped = max(sketches, key=lambda s: agreement(pair, s, tensors) > 0)
-    scored = [(agreement(pair, s, tensors), s) for s in _variants(shaped)]
-    top = max(score for score, _ in scored)
-    score, best = next((score, s) for score, s in scored if score >= top - 0.01)
+    _, best = _best(pair, list(_ranges(shaped)), tensors)
+    _, best = _best(pair, list(_activations(best)), tensors)
+    score, best = _best(pair, list(_ranges(best)), tensors)
     checked = score > 0.3
     why = f"encode(decode(z)) follows z with r = {score:.2f}" if checked else "its weights cannot tell"
     chosen = {"activation": f"hidden activation {best.activation}", "range": f"output range {best.range}"}
@@ -127,12 +126,21 @@ def _settle(pair: Pair, sketches: Sequence[Sketch], tensors: Mapping[str, Tensor
     )
 
 
-def _variants(sketch: Sketch) -> Iterator[Sketch]:
-    """The open choices, the likeliest first."""
-    activations = (sketch.activation,) if "activation" in sketch.settled else ACTIVATIONS
-    ranges = (sketch.range,) if "range" in sketch.settled else ("sigmoid", "tanh")
-    for range_, act in product(ranges, activations):
-        yield replace(sketch, activation=act, range=range_)
+def _best(pair: Pair, sketches: Sequence[Sketch], tensors: Mapping[str, Tensor]) -> tuple[float, Sketch]:
+    """The agreement and the sketch: the first of those that do about as well."""
+    scored = [(agreement(pair, s, tensors), s) for s in sketches]
+    top = max(score for score, _ in scored)
+    return next((score, s) for score, s in scored if score >= top - 0.01)
+
+
+def _ranges(sketch: Sketch) -> Iterator[Sketch]:
+    for choice in (sketch.range,) if "range" in sketch.settled else ("sigmoid", "tanh"):
+        yield replace(sketch, range=choice)
+
+
+def _activations(sketch: Sketch) -> Iterator[Sketch]:
+    for choice in (sketch.activation,) if "activation" in sketch.settled else ACTIVATIONS:
+        yield replace(sketch, activation=choice)
 
 
 @torch.no_grad()

@@ -1,0 +1,119 @@
+"""From the parts of a model file to generators of our own, or to the reason why a part is none."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from genvet.core.errors import BadInput, GenVetError
+from genvet.core.generator import Generator
+from genvet.core.modelfile import Evidence, ModelFile, Part
+from genvet.core.printable import printable
+from genvet.core.rng import Rng
+from genvet.files.tensors import tensors
+from genvet.nets.build import parse
+from genvet.nets.candidate import Candidate
+from genvet.nets.critics import what_else
+from genvet.nets.recognise import candidates, nearest, split
+
+MOST_DIFFERENCES = 100
+"""Facts of one part that are kept."""
+_NEAR = 0.5
+"""From this score on, a network that does not fit is still named, tensor by tensor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one part."""
+
+    part: Part
+    generator: Generator | None = None
+    reason: str = ""
+    """Why it is no generator."""
+    evidence: tuple[Evidence, ...] = ()
+
+
+def rebuild(file: ModelFile, net: str | None = None, part: str | None = None) -> ModelFile:
+    """The model file with its generators; every other part with a reason.
+
+    `net` says which architecture it is and settles what weights leave open; `part` takes one part alone. Raises
+    BadInput for a part or an architecture that there is not.
+    """
+    if net:
+        parse(net)
+    outcomes = [o for p in file.parts for o in _outcomes(file, p, net)]
+    if part is not None:
+        chosen = [o for o in outcomes if o.part.name == part]
+        if not chosen:
+            names = ", ".join(printable(o.part.name, 60) or "(unnamed)" for o in outcomes[:20])
+            raise BadInput(f"the file has no part {printable(part)!r}", expected=names or "none: it holds no tensors")
+        outcomes = chosen
+    evidence = tuple(e for o in outcomes for e in o.evidence)
+    return replace(
+        file,
+        parts=tuple(o.part for o in outcomes) if part is None else file.parts,
+        evidence=file.evidence + evidence,
+        generators={o.part.name: o.generator for o in outcomes if o.generator is not None},
+        not_generators={printable(o.part.name, 100): o.reason for o in outcomes if o.generator is None},
+    )
+
+
+def _outcomes(file: ModelFile, part: Part, net: str | None) -> Iterator[Outcome]:
+    """Of the part as a whole; where it is nothing known, of the networks that its tensors' names tell apart."""
+    whole = _outcome(file, part, net)
+    pieces = split(part) if whole.generator is None and not what_else(part) else [part]
+    if len(pieces) > 1:
+        found = [_outcome(file, piece, net) for piece in pieces]
+        if any(o.generator is not None for o in found):
+            yield from found
+            return
+    yield whole
+
+
+def _outcome(file: ModelFile, part: Part, net: str | None) -> Outcome:
+    found = candidates(part, net)
+    failures = []
+    for candidate in found:
+        if _fits(candidate):
+            try:
+                generator = _built(candidate, tensors(part, file.storages))
+            except GenVetError as error:
+                failures.append(f"{candidate.net}: {error.message}")
+            else:
+                return Outcome(part, generator, evidence=candidate.differences[:MOST_DIFFERENCES])
+    reason = what_else(part)
+    if failures:
+        return Outcome(part, reason="; ".join(failures))
+    near = [c for c in found if c.score >= _NEAR and not reason]
+    evidence = near[0].differences[:MOST_DIFFERENCES] if near else ()
+    return Outcome(part, reason=reason or nearest(part, found), evidence=evidence)
+
+
+def _fits(candidate: Candidate) -> bool:
+    return not any(e.rule in ("rebuild.missing", "rebuild.shape") for e in candidate.differences)
+
+
+def _built(candidate: Candidate, found: dict[str, Tensor]) -> Generator:
+    """The network, and a first image from it: of the right shape, whatever its values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of odd shapes, which are a file's business
+        try:
+            generator = candidate.build(found)
+            x = _first(generator)
+        except (RuntimeError, ValueError, IndexError, ZeroDivisionError, MemoryError) as error:
+            if isinstance(error, GenVetError):
+                raise
+            raise BadInput(f"the network cannot run: {printable(error, 200)}") from None
+    if tuple(x.shape) != (1, *generator.shape):
+        raise BadInput("the network gives something else", expected=str(generator.shape), got=str(tuple(x.shape[1:])))
+    return generator
+
+
+@torch.inference_mode()
+def _first(generator: Generator) -> Tensor:
+    z = generator.latent.sample(0, 1, Rng(0, "first"))
+    return generator(z, generator.latent.labels(0, 1))
