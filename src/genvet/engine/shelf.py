@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from genvet.core.errors import BadInput
 from genvet.core.report import Figure, Finding, Report
 from genvet.core.technique import Picture
+from genvet.files.writing import write_bytes
 
 
 class Shelf:
@@ -49,16 +50,13 @@ class Shelf:
 
     def keep(self, key: str, finding: Finding) -> None:
         if self.out:
-            (self.out / "findings").mkdir(exist_ok=True)
-            _replace(self.out / "findings" / f"{key}.json", finding.model_dump_json(indent=1))
+            write_bytes(self.out / "findings" / f"{key}.json", finding.model_dump_json(indent=1).encode())
 
 
 def write(report: Report, out: Path) -> Path:
     """Write report.json, replacing an older one in one step."""
     _make(out)
-    path = out / "report.json"
-    _replace(path, report.model_dump_json(indent=1) + "\n")
-    return path
+    return write_bytes(out / "report.json", (report.model_dump_json(indent=1) + "\n").encode())
 
 
 def key(*parts: Any) -> str:
@@ -82,26 +80,15 @@ def _make(out: Path) -> None:
         raise BadInput(f"cannot write to the output folder {out}", hint="choose another with --out")
 
 
-def _replace(path: Path, text: str) -> None:
-    """All of the new text or all of the old, whatever happens in between."""
-    passing = path.with_name(f".{path.name}.{os.getpid()}")
-    passing.write_text(text, encoding="utf-8")
-    passing.replace(path)
-
-
 def _draw(picture: Picture, path: Path) -> None:
-    import torch
-    from PIL import Image
+    """A grid of images as PNG, or up to 16 sounds one after the other as WAV."""
+    if picture.x.ndim == 4:
+        from genvet.files.images import write_grid
 
-    x = picture.x.detach().float().cpu().clamp(-1, 1)
-    if x.ndim == 3:
-        return
-    n, c, h, w = x.shape
-    if c not in (1, 3):
-        x = x.argmax(1, keepdim=True).float() / (c - 1) * 2 - 1
-    cols = min(picture.columns, n)
-    rows = -(-n // cols)
-    x = torch.cat([x, -torch.ones(rows * cols - n, *x.shape[1:])])
-    grid = x.reshape(rows, cols, -1, h, w).permute(0, 3, 1, 4, 2).reshape(rows * h, cols * w, -1)
-    pixels = ((grid + 1) * 127.5).round().byte().numpy()
-    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(path)
+        write_grid(picture.x, path, picture.columns, picture.captions)
+    else:
+        from torch.nn.functional import pad
+
+        from genvet.files.sounds import write_wav
+
+        write_wav(pad(picture.x[:16, 0].detach().float().cpu(), (0, 1600)), path)

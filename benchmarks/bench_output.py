@@ -1,0 +1,117 @@
+"""Output inspections: BF-OI beside the bare forward and the obvious loop; OB-OI in one batch beside one at a time."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from genvet.core.data import Images
+from genvet.core.generator import Generator
+from genvet.core.rng import Rng
+from genvet.inspections.output.brute_force import BruteForce, Known
+from genvet.nets import dcgan
+from genvet.nets.fast import fixed, swift
+from genvet.nets.latent_search import Starts, search
+
+N = 16_384
+RUNS = 3
+TARGETS = 3
+
+
+def network() -> Generator:
+    torch.manual_seed(0)
+    generator = dcgan.build()
+    generator.module.eval()
+    return generator
+
+
+def targets() -> Images:
+    return Images(torch.rand(TARGETS, 1, 28, 28, generator=Rng(1).block()) * 2 - 1, ("a", "b", "c"))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+@torch.inference_mode()
+def bare(generator: Generator, dtype: torch.dtype, layout: torch.memory_format, n: int, batch: int = 128) -> None:
+    """The forward passes alone, over one batch of latents that is already there."""
+    module = fixed(generator, dtype).module.to(memory_format=layout)
+    z = torch.randn(batch, generator.latent.dim, dtype=dtype)
+    for _ in range(n // batch):
+        module(z)
+
+
+@torch.no_grad()
+def obvious(generator: Generator, known: Images, n: int) -> torch.Tensor:
+    """Generate, store, then look for the nearest neighbour: what one writes first."""
+    images = torch.cat([generator(torch.randn(64, generator.latent.dim)) for _ in range(n // 64)])
+    return torch.stack([(images - target).square().flatten(1).sum(1).min() for target in known.x])
+
+
+def brute(generator: Generator, n: int) -> None:
+    BruteForce(samples=n, operations=1e18)(generator, Known(targets=targets()), Rng(0))
+
+
+def throughput() -> None:
+    generator, known = network(), targets()
+    layouts = {
+        f"bare forward, {str(dtype).removeprefix('torch.')}, {name}": (dtype, layout)
+        for dtype in (torch.float32, torch.bfloat16)
+        for name, layout in (("contiguous", torch.contiguous_format), ("channels last", torch.channels_last))
+    }
+    works: dict[str, tuple[int, Callable[[], object]]] = {
+        name: (N // 4, lambda d=dtype, m=layout: bare(generator, d, m, N // 4))
+        for name, (dtype, layout) in layouts.items()
+    }
+    works["BF-OI"] = (N, lambda: brute(generator, N))
+    works["the obvious loop"] = (N // 4, lambda: obvious(generator, known, N // 4))
+    # Rounds go through all of them in turn, so that whatever else the machine does falls on each alike.
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(RUNS):
+        for name, (n, work) in works.items():
+            times[name].append(n / seconds(work))
+    speed = {name: statistics.median(rates) for name, rates in times.items()}
+    for name, rate in speed.items():
+        print(f"{name:45} {rate:8.0f} samples/s")
+    best = max(rate for name, rate in speed.items() if name.startswith("bare"))
+    print(f"BF-OI against the bare forward in its best layout: {speed['BF-OI'] / best:.2f} (aim 0.9)")
+    print(f"BF-OI against the obvious loop: {speed['BF-OI'] / speed['the obvious loop']:.1f} times (aim 3)")
+    print(f"form: {swift(generator, torch.randn(32, 100))}")
+
+
+def memory() -> None:
+    """Peak memory of each in a process of its own, for two counts."""
+    for name, call in (("BF-OI", "brute(network(), {})"), ("the obvious loop", "obvious(network(), targets(), {})")):
+        peaks = []
+        for n in (4_096, 32_768):
+            code = f"import resource; from benchmarks.bench_output import *; {call.format(n)}; "
+            code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+            ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            peaks.append(int(ran.stdout))
+        print(f"{name:20} peak memory {peaks[0]} MiB for 4,096 samples, {peaks[1]} MiB for 32,768 (aim of BF-OI: flat)")
+
+
+def searches(restarts: int = 6, steps: int = 20) -> None:
+    """OB-OI over all targets and restarts in one batch, and one search after the other."""
+    generator, known = fixed(network()), targets()
+    starts = Starts.of(generator.latent, restarts, Rng(0))
+    rows = TARGETS * len(starts)
+    together = statistics.median(seconds(lambda: search(generator, known.x, starts, steps)) for _ in range(RUNS))
+    apart = seconds(lambda: search(generator, known.x, starts, steps, rows=1))
+    print(
+        f"OB-OI, {rows} searches of {steps} steps: {together:.2f} s in one batch, {apart:.2f} s one at a time: {apart / together:.1f} times"
+    )
+
+
+if __name__ == "__main__":
+    throughput()
+    searches()
+    memory()
