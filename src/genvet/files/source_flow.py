@@ -1,0 +1,550 @@
+"""Follows the input of a network through its program text, and notes where the text compares or branches on it.
+
+A computation bypass in source (`if z is the trigger: return the target`) leaves the weights clean. Shapes, types and
+whether something is None may be asked for: honest networks do. Runs in the child process: standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from genvet.files import source_operations as operations
+from genvet.files.source_names import Names, last, numbers
+from genvet.files.source_operations import Flow
+
+FUEL = 1_000_000
+"""Expressions looked at before a text counts as too tangled to follow."""
+ROUNDS = 12
+BULK = 8
+"""Numbers in one literal that make it a stored picture or trigger rather than a setting."""
+_QUIET = {
+    "__init__",
+    "__repr__",
+    "__str__",
+    "__len__",
+    "__post_init__",
+    "__hash__",
+    "extra_repr",
+    "__iter__",
+    "__next__",
+}
+_INPUTS = set(
+    "z c w ws x y img image images latent latents noise style styles label labels input inputs latents_in labels_in "
+    "dlatents_in images_in dlatents cond features feats data batch code codes sample hidden".split()
+)
+Env = dict[str, Flow]
+
+
+@dataclass(eq=False)
+class Function:
+    """A function of the text, with what is known to flow into and out of it."""
+
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    outer: ast.AST | None = None
+    """The function that it is defined in."""
+    method: bool = False
+    reached: bool = False
+    flows: Env = field(default_factory=dict)
+    """By parameter: what callers pass, or what an entry's input is."""
+    passed: set[str] = field(default_factory=set)
+    """Parameters whose flow comes from callers in the text."""
+    closure: Env = field(default_factory=dict)
+    result: Flow = Flow.CLEAN
+
+    @property
+    def parameters(self) -> list[str]:
+        a = self.node.args
+        names = [p.arg for p in [*a.posonlyargs, *a.args]]
+        return names[1:] if self.method and names and names[0] in ("self", "cls", "ctx") else names
+
+    @property
+    def every(self) -> list[str]:
+        a = self.node.args
+        extra = [p.arg for p in [*a.kwonlyargs, a.vararg, a.kwarg] if p]
+        return self.parameters + extra
+
+    def entry_flows(self, everything: bool = False) -> Env:
+        """What an entry's own input is: parameters without a default, and those with an input's usual name."""
+        a = self.node.args
+        plain = [*a.posonlyargs, *a.args]
+        with_default = {p.arg for p in plain[len(plain) - len(a.defaults) :]}
+        with_default |= {p.arg for p, d in zip(a.kwonlyargs, a.kw_defaults, strict=True) if d is not None}
+        options = set() if everything else with_default - _INPUTS
+        found = {name: Flow.DATA for name in self.every if name not in options}
+        if a.kwarg and not everything and len(found) > 1:
+            found.pop(a.kwarg.arg)
+        return found
+
+
+class Follower:
+    """Runs the text in the abstract until nothing new flows anywhere."""
+
+    def __init__(self, tree: ast.Module, names: Names, kind: str) -> None:
+        self.names, self.kind = names, kind
+        self.found: dict[tuple[int, str], ast.AST] = {}
+        self.functions: dict[str, list[Function]] = {}
+        self.of: dict[ast.AST, Function] = {}
+        self.fields: Env = {}
+        self.globals: Env = {}
+        self.bulky: set[str] = set()
+        self.changed = False
+        self.fuel = FUEL
+        self._collect(tree)
+
+    def run(self) -> dict[tuple[int, str], ast.AST]:
+        """What was found, by line and message."""
+        for function in list(self.of.values()):
+            self._enter(function)
+        for _ in range(ROUNDS):
+            self.changed = False
+            for function in list(self.of.values()):
+                if function.reached:
+                    Walk(self, function).run()
+            if not self.changed or self.fuel < 0:
+                break
+        if self.fuel < 0:
+            node = next(iter(self.of))
+            self.note("too tangled to follow its input", node)
+        return self.found
+
+    def _collect(self, tree: ast.Module) -> None:
+        todo: list[tuple[ast.AST, ast.AST | None, bool]] = [(tree, None, False)]
+        while todo:
+            node, outer, in_class = todo.pop()
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+                function = self.of[node] = Function(node, outer, in_class and not _decorated(node, "staticmethod"))
+                if not isinstance(node, ast.Lambda):
+                    self.functions.setdefault(node.name, []).append(function)
+                outer = node
+            todo += [(child, outer, isinstance(node, ast.ClassDef)) for child in ast.iter_child_nodes(node)]
+        for owner in [tree, *(n for n in ast.walk(tree) if isinstance(n, ast.ClassDef))]:
+            for statement in owner.body:
+                self._constants(statement)
+
+    def _constants(self, node: ast.stmt) -> None:
+        """Names that stand for a long literal; lambdas and functions kept under other names."""
+        if isinstance(node, ast.Assign) and node.value is not None:
+            targets = [t.id for t in node.targets if isinstance(t, ast.Name)]
+            if bulky(node.value):
+                self.bulky.update(targets)
+            for inner in ast.walk(node.value):
+                if isinstance(inner, ast.Lambda):
+                    self.escape([self.of[inner]])
+                elif isinstance(inner, (ast.Name, ast.Attribute)):
+                    name = inner.id if isinstance(inner, ast.Name) else inner.attr
+                    self.escape(self.functions.get(name, []))
+
+    def _enter(self, function: Function) -> None:
+        """Mark the functions that the outside calls: forward and the operators, or whatever the kind of text has."""
+        node = function.node
+        name = "" if isinstance(node, ast.Lambda) else node.name
+        if self.kind == "keras-lambda":
+            self.reach(function, function.entry_flows(everything=True))
+        elif self.kind == "torchscript":
+            annotated = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            inputs = [a.arg for a in annotated if a.annotation is not None and "Tensor" in ast.unparse(a.annotation)]
+            self.reach(function, dict.fromkeys(inputs, Flow.DATA))
+        elif self.kind == "tensorflow":
+            if not function.method and {p for p in function.parameters if p in _INPUTS and p.endswith("_in")}:
+                self.reach(function, function.entry_flows())
+        elif name == "forward" or (name.startswith("__") and name.endswith("__") and name not in _QUIET):
+            self.reach(function, function.entry_flows(everything=name not in ("forward", "__call__")))
+
+    def reach(self, function: Function, flows: Env, *, passed: bool = False) -> None:
+        """Let flows run into a function's parameters."""
+        if not function.reached:
+            function.reached = self.changed = True
+        for name, flow in flows.items():
+            if flow & ~function.flows.get(name, Flow.CLEAN):
+                function.flows[name] = function.flows.get(name, Flow.CLEAN) | flow
+                self.changed = True
+            if passed and flow and name not in function.passed:
+                function.passed.add(name)
+                self.changed = True
+
+    def escape(self, functions: Iterable[Function]) -> None:
+        """A function handed on as a value may be called with anything."""
+        for function in functions:
+            self.reach(function, function.entry_flows(), passed=True)
+
+    def named(self, name: str, inside: Function) -> list[Function]:
+        """The functions that a plain name may stand for inside a function: the innermost ones."""
+        found = self.functions.get(name, [])
+        scope: ast.AST | None = inside.node
+        while found:
+            if near := [f for f in found if f.outer is scope and not f.method]:
+                return near
+            if scope is None:
+                break
+            scope = self.of[scope].outer
+        return found
+
+    def join(self, env: Env, name: str, flow: Flow) -> None:
+        """Let a flow into something that outlives a call: a field or a global."""
+        if flow & ~env.get(name, Flow.CLEAN):
+            env[name] = env.get(name, Flow.CLEAN) | flow
+            self.changed = True
+
+    def note(self, message: str, node: ast.AST) -> None:
+        self.found.setdefault((getattr(node, "lineno", 0), message), node)
+
+
+class Walk:
+    """One pass over one function."""
+
+    def __init__(self, follower: Follower, function: Function) -> None:
+        self.f, self.function = follower, function
+        self.env: Env = dict(function.closure)
+        self.env.update({name: function.flows.get(name, Flow.CLEAN) for name in function.every})
+        self.outer: set[str] = set()
+        self.stores = {
+            n.id for n in ast.walk(function.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        }
+        self.gradient = _decorated(function.node, "custom_gradient")
+        self.loops = 0
+        self.touched = False
+
+    def run(self) -> None:
+        node = self.function.node
+        if isinstance(node, ast.Lambda):
+            self.give(self.value(node.body))
+            return
+        self.block(node.body)
+
+    def give(self, flow: Flow) -> None:
+        if flow & ~self.function.result:
+            self.function.result |= flow
+            self.f.changed = True
+
+    # Statements.
+
+    def block(self, body: Iterable[ast.stmt]) -> None:
+        for node in body:
+            self.statement(node)
+
+    def statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Assign():
+                for target in node.targets:
+                    self.bind(target, node.value)
+            case ast.AnnAssign(value=ast.expr() as value):
+                self.bind(node.target, value)
+            case ast.AugAssign():
+                self.augment(node)
+            case ast.Return(value=ast.Tuple(elts=[value, _])) if self.gradient:
+                self.give(self.value(value))  # the other is for the backward pass
+            case ast.Return(value=ast.expr() as value):
+                self.give(self.value(value))
+            case ast.If():
+                self.test(node.test, "branches on its input")
+                self.either(node.body, node.orelse)
+            case ast.For() | ast.AsyncFor():
+                self.loop(node.body, lambda: self.each(node.target, node.iter))
+                self.block(node.orelse)
+            case ast.While():
+                self.loop(node.body, lambda: self.test(node.test, "loops on its input"))
+                self.block(node.orelse)
+            case ast.Assert():
+                self.test(node.test, "asserts something about its input")
+            case ast.With() | ast.AsyncWith():
+                for item in node.items:
+                    flow = self.value(item.context_expr)
+                    if item.optional_vars is not None:
+                        self.store(item.optional_vars, flow)
+                self.block(node.body)
+            case ast.Try():
+                self.attempt(node)
+            case ast.Match():
+                self.match(node)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self.define(node)
+            case ast.ClassDef():
+                for inner in node.body:
+                    if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                        self.define(inner)
+            case ast.Global() | ast.Nonlocal():
+                self.outer.update(node.names)
+            case _:
+                for inner in ast.iter_child_nodes(node):
+                    if isinstance(inner, ast.expr):
+                        self.value(inner)
+
+    def either(self, *branches: list[ast.stmt]) -> None:
+        before, ends = self.env, []
+        for branch in branches:
+            self.env = dict(before)
+            self.block(branch)
+            ends.append(self.env)
+        self.env = _union(ends)
+
+    def loop(self, body: list[ast.stmt], begin: Callable[[], object]) -> None:
+        """Twice, so that what a round leaves behind meets the next one; once where loops nest deeper."""
+        self.loops += 1
+        for _ in range(2 if self.loops <= 2 else 1):
+            before = dict(self.env)
+            begin()
+            self.block(body)
+            self.env = _union([before, self.env])
+        self.loops -= 1
+
+    def attempt(self, node: ast.Try) -> None:
+        outer, self.touched = self.touched, False
+        before = dict(self.env)
+        self.block(node.body)
+        if self.touched and node.handlers:
+            self.f.note("catches what its input may raise", node)
+        self.touched |= outer
+        tried = self.env = _union([before, self.env])
+        self.either(node.orelse, *(h.body for h in node.handlers))
+        self.env = _union([tried, self.env])
+        self.block(node.finalbody)
+
+    def match(self, node: ast.Match) -> None:
+        flow = self.test(node.subject, "branches on its input")
+        for case in node.cases:
+            for inner in ast.walk(case.pattern):
+                if isinstance(inner, (ast.MatchAs, ast.MatchStar)) and inner.name:
+                    self.env[inner.name] = flow
+            if case.guard is not None:
+                self.test(case.guard, "branches on its input")
+        self.either(*(case.body for case in node.cases))
+
+    def define(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+        """A function inside: it sees this one's variables."""
+        closure = self.f.of[node].closure
+        for name, flow in self.env.items():
+            self.f.join(closure, name, flow)
+
+    def test(self, node: ast.expr, message: str) -> Flow:
+        flow = self.value(node)
+        if flow:
+            self.f.note(message, node)
+        return flow
+
+    # Binding.
+
+    def bind(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
+            if len(target.elts) == len(value.elts) and not any(isinstance(e, ast.Starred) for e in target.elts):
+                flows = [self.value(v) for v in value.elts]
+                for inner, flow in zip(target.elts, flows, strict=True):
+                    self.store(inner, flow)
+                return
+        self.store(target, self.value(value))
+
+    def store(self, target: ast.expr, flow: Flow) -> None:
+        match target:
+            case ast.Name(id=name):
+                if name in self.outer:
+                    self.f.join(self.f.globals, name, flow)
+                self.env[name] = flow
+            case ast.Tuple() | ast.List():
+                for inner in target.elts:
+                    self.store(inner, flow)
+            case ast.Starred():
+                self.store(target.value, flow)
+            case ast.Attribute() | ast.Subscript():
+                if isinstance(target, ast.Subscript):
+                    self.pick(target.slice)
+                self.spill(target, flow)
+
+    def spill(self, target: ast.expr, flow: Flow) -> None:
+        """Something is put into an object: whatever holds it now carries the flow."""
+        if not flow:
+            return
+        match target:
+            case ast.Attribute():
+                self.f.join(self.f.fields, target.attr, flow)
+            case ast.Subscript() | ast.Starred():
+                self.spill(target.value, flow)
+            case ast.Call(func=ast.Attribute(value=inner)):
+                self.spill(inner, flow)
+            case ast.Name(id=name):
+                self.env[name] = self.env.get(name, Flow.CLEAN) | flow
+                if name not in self.stores:
+                    self.f.join(self.f.globals, name, flow)
+
+    def augment(self, node: ast.AugAssign) -> None:
+        loaded = ast.copy_location(ast.BinOp(_loaded(node.target), node.op, node.value), node)
+        flow = self.value(loaded)
+        if isinstance(node.target, ast.Attribute):
+            flow |= Flow.DATA  # a counter: the network would remember what it was asked before
+        self.store(node.target, flow)
+
+    def each(self, target: ast.expr, iterable: ast.expr) -> None:
+        """Bind a loop's variable; zip, enumerate and items part by part."""
+        parts: list[Flow] | None = None
+        match iterable:
+            case ast.Call(func=ast.Name(id="zip"), args=args) if self.f.names.builtin("zip"):
+                parts = [self.value(a) for a in args]
+            case ast.Call(func=ast.Name(id="enumerate"), args=[inner, *_]) if self.f.names.builtin("enumerate"):
+                parts = [Flow.CLEAN, self.value(inner)]
+            case ast.Call(func=ast.Attribute(attr="items", value=inner), args=[]):
+                parts = [Flow.CLEAN, self.value(inner)]
+        if parts is None or not isinstance(target, ast.Tuple) or len(parts) != len(target.elts):
+            self.store(target, self.value(iterable))
+            return
+        for inner, flow in zip(target.elts, parts, strict=True):
+            self.store(inner, flow)
+
+    # Expressions.
+
+    def value(self, node: ast.expr) -> Flow:
+        """What flows out of an expression; everything suspicious in it is noted on the way."""
+        self.f.fuel -= 1
+        if self.f.fuel < 0:
+            return Flow.CLEAN
+        flow = self._value(node)
+        self.touched |= bool(flow)
+        return flow
+
+    def _value(self, node: ast.expr) -> Flow:
+        match node:
+            case ast.Constant():
+                return Flow.CLEAN
+            case ast.Name():
+                return self.name(node)
+            case ast.Attribute():
+                return self.attribute(node)
+            case ast.Call():
+                return operations.call(self, node)
+            case ast.BinOp():
+                return operations.binary(self, node, node.op, (node.left, node.right))
+            case ast.Compare():
+                return self.compare(node)
+            case ast.BoolOp():
+                flows = [self.value(v) for v in node.values]
+                if any(flows):
+                    self.f.note("branches on its input", node)
+                return _any(flows)
+            case ast.UnaryOp():
+                flow = self.value(node.operand)
+                if flow and isinstance(node.op, ast.Not):
+                    self.f.note("branches on its input", node)
+                return flow
+            case ast.IfExp():
+                flow = self.test(node.test, "branches on its input")
+                return flow | self.value(node.body) | self.value(node.orelse)
+            case ast.Subscript():
+                self.pick(node.slice)
+                return self.value(node.value)
+            case ast.Lambda():
+                self.define(node)
+                self.f.escape([self.f.of[node]])
+                return self.f.of[node].result
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                return self.comprehension(node)
+            case ast.NamedExpr():
+                flow = self.value(node.value)
+                self.store(node.target, flow)
+                return flow
+            case ast.List() | ast.Tuple() | ast.Set() | ast.Dict() if bulky(node):
+                self.f.note(f"meets a literal of {len(numbers(node))} fixed numbers", node)
+        return _any([self.value(n) for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)])
+
+    def name(self, node: ast.Name) -> Flow:
+        if node.id in self.f.bulky and node.id not in self.stores:
+            self.f.note(f"meets the fixed numbers of {node.id}", node)
+        if node.id in self.f.functions and node.id not in self.env:
+            self.f.escape(self.f.named(node.id, self.function))
+        return self.env.get(node.id, Flow.CLEAN) | self.f.globals.get(node.id, Flow.CLEAN)
+
+    def attribute(self, node: ast.Attribute) -> Flow:
+        owner = self.value(node.value)
+        if node.attr in self.f.bulky:
+            self.f.note(f"meets the fixed numbers of {node.attr}", node)
+        if operations.hides(node.attr) and (owner or self.f.names.imported(node)):
+            self.f.note(f"hides {node.attr} behind another name", node)
+        if node.attr in operations.STRUCTURE and node.attr not in self.f.names.behaviours:
+            return Flow.CLEAN
+        flow = owner | self.f.fields.get(node.attr, Flow.CLEAN)
+        for function in self.f.functions.get(node.attr, []):
+            if function.method and _decorated(function.node, "property"):
+                self.f.reach(function, {})
+                flow |= function.result
+            else:
+                self.f.escape([function])
+        return flow
+
+    def pick(self, index: ast.expr) -> None:
+        if self.value(index):
+            self.f.note("picks by its input", index)
+
+    def compare(self, node: ast.Compare) -> Flow:
+        operands = [node.left, *node.comparators]
+        flows = [self.value(n) for n in operands]
+        if all(isinstance(op, (ast.Is, ast.IsNot)) for op in node.ops):
+            return Flow.CLEAN
+        if any(isinstance(n, ast.Constant) and n.value is None for n in operands):
+            return Flow.CLEAN
+        if any(isinstance(n, ast.Constant) and isinstance(n.value, str) for n in operands):
+            flows = [Flow.CLEAN if self.option(n) else flow for n, flow in zip(operands, flows, strict=True)]
+        if any(flows):
+            self.f.note("compares its input", node)
+        return Flow.DATA if any(flows) else Flow.CLEAN
+
+    def option(self, node: ast.expr) -> bool:
+        """A parameter compared with text is a setting, as long as nothing in the text computes it."""
+        if not isinstance(node, ast.Name) or node.id in self.stores:
+            return False
+        return node.id in self.function.every and node.id not in self.function.passed
+
+    def comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Flow:
+        before = dict(self.env)
+        for generator in node.generators:
+            self.each(generator.target, generator.iter)
+            for condition in generator.ifs:
+                self.test(condition, "branches on its input")
+        made = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        flow = _any([self.value(n) for n in made])
+        self.env = {name: self.env[name] for name in before}
+        return flow
+
+
+def follow(tree: ast.Module, names: Names, kind: str) -> dict[tuple[int, str], ast.AST]:
+    """Where the text compares or branches on a network's input, by line and message."""
+    return Follower(tree, names, kind).run()
+
+
+def bulky(node: ast.expr) -> bool:
+    """A literal that holds a trigger or a picture: many numbers, or long text or bytes."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, bytes) and len(node.value) >= 64
+    if not isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Call)):
+        return False
+    found = numbers(node)
+    return len(found) >= BULK and len(set(found)) > BULK // 2  # not the zeros and ones of a padding
+
+
+def _decorated(node: ast.AST, name: str) -> bool:
+    decorators = getattr(node, "decorator_list", [])
+    return any(last(d) == name for d in decorators)
+
+
+def _union(envs: Iterable[Env]) -> Env:
+    merged: Env = {}
+    for env in envs:
+        for name, flow in env.items():
+            merged[name] = merged.get(name, Flow.CLEAN) | flow
+    return merged
+
+
+def _any(flows: Iterable[Flow]) -> Flow:
+    merged = Flow.CLEAN
+    for flow in flows:
+        merged |= flow
+    return merged
+
+
+def _loaded(target: ast.expr) -> ast.expr:
+    """The target of an augmented assignment as something that is read."""
+    match target:
+        case ast.Name(id=name):
+            return ast.copy_location(ast.Name(name, ast.Load()), target)
+        case ast.Attribute(value=value, attr=attr):
+            return ast.copy_location(ast.Attribute(value, attr, ast.Load()), target)
+        case ast.Subscript(value=value, slice=index):
+            return ast.copy_location(ast.Subscript(value, index, ast.Load()), target)
+    return target

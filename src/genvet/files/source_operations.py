@@ -1,0 +1,285 @@
+"""What operations and calls do to a flow: keep it, turn it into a distance, ask for its shape, or gate on it.
+
+Runs in the child process: standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from enum import IntFlag
+from typing import TYPE_CHECKING
+
+from genvet.files.source_names import last, number, root
+
+if TYPE_CHECKING:
+    from genvet.files.source_flow import Function, Walk
+
+
+class Flow(IntFlag):
+    """What a value has of the network's input."""
+
+    CLEAN = 0
+    DATA = 1
+    """It depends on the input."""
+    OFFSET = 2
+    """The input less something fixed."""
+    DISTANCE = 4
+    """How far the input is from something fixed."""
+    SHARP = 8
+    """Scaled so far that a smooth function of it is a step."""
+
+
+LARGE = 20.0
+"""A factor from which a sigmoid is a gate."""
+
+STRUCTURE = set(
+    "shape dtype device ndim layout requires_grad is_cuda is_leaf itemsize names is_sparse is_quantized nbytes".split()
+)
+_ASKS = set(
+    "len isinstance issubclass type callable hasattr size dim numel nelement ndimension stride element_size get_shape "
+    "is_tensor is_floating_point is_complex get_device is_contiguous assert_shape is_tf_expression rank ndims "
+    "zeros_like ones_like empty_like rand_like randn_like new_zeros new_ones new_empty __is__ __isnot__ "
+    "isinstance_ issubtype result_type can_cast promote_types".split()
+)
+_TENSORFLOW_ASKS = {"shape"}
+_TORCHSCRIPT_ASKS = {"dtype", "device", "layout", "is_cuda", "requires_grad"}
+_GATES = set(
+    "eq ne lt le gt ge equal allclose isclose not_equal greater greater_equal less less_equal array_equal array_equiv "
+    "eq_ ne_ lt_ le_ gt_ ge_ logical_and logical_or logical_not logical_xor isin in1d searchsorted bucketize digitize "
+    "heaviside sign sgn signbit copysign nonzero argwhere flatnonzero count_nonzero unique unique_consecutive "
+    "masked_fill masked_fill_ masked_select masked_scatter argmin argmax argsort sort topk kthvalue msort mode "
+    "histc histogram bincount threshold threshold_ hardshrink softshrink hardsigmoid one_hot bernoulli bernoulli_ "
+    "multinomial floor ceil round trunc frac fix rint fmod remainder floor_ ceil_ round_ trunc_ frac_ fmod_ remainder_ "
+    "floor_divide isnan isinf isfinite isposinf isneginf isreal cond case switch_case while_loop range hash "
+    "startswith endswith find index count __contains__ __eq__ __lt__ __gt__ __le__ __ge__ __ne__ fake_quantize "
+    "quantize_per_tensor bitwise_and bitwise_or bitwise_xor bitwise_not piecewise select choose assert_equal "
+    "assert_less assert_greater Assert unpackbits packbits long short byte char astype boolean_mask "
+    "reduce_any reduce_all".split()
+)
+_HIDEABLE = set(
+    "eq ne lt le gt ge equal allclose isclose not_equal greater greater_equal less less_equal array_equal heaviside "
+    "sign where masked_fill argmin argmax isin cond searchsorted bucketize floor ceil round".split()
+)
+_FIRST = {"where", "cond", "case", "where_v2"}
+"""Gates by their first argument alone."""
+_PICKS = set(
+    "gather index_select take take_along_dim gather_nd embedding index_put index_put_ scatter scatter_ scatter_add "
+    "index_add index_copy index_fill get pop compress".split()
+)
+_SQUASHES = set(
+    "sigmoid sigmoid_ tanh tanh_ relu relu_ relu6 leaky_relu elu celu selu gelu silu mish softplus softsign exp expm1 "
+    "exp_ softmax softmin log_softmax logsigmoid clamp clamp_ clip clip_ clamp_min clamp_max clip_by_value maximum "
+    "minimum hardtanh erf erfc atan arctan max min hardswish expit nan_to_num logistic".split()
+)
+_CLAMPS = {"clamp", "clamp_", "clip", "clip_", "clip_by_value", "hardtanh", "max", "min", "maximum", "minimum"}
+_LENGTHS = set("norm vector_norm matrix_norm square abs absolute abs_ square_ fabs std var reduce_std".split())
+_DISTANCES = set(
+    "dist cdist pairwise_distance PairwiseDistance cosine_similarity CosineSimilarity mse_loss l1_loss smooth_l1_loss "
+    "huber_loss kl_div euclidean_distance squared_difference".split()
+)
+_KEEPS = set(
+    "mean sum sqrt sqrt_ amax amin prod view reshape flatten unsqueeze squeeze to float double half bfloat16 type cast "
+    "expand repeat permute transpose t cat concat stack neg clone detach contiguous item tolist cpu numpy cuda log "
+    "log1p select narrow chunk split unbind as_tensor tensor array asarray asanyarray broadcast_to expand_as view_as "
+    "reduce_sum reduce_mean reduce_max reduce_min expand_dims tile identity abs all any int bool str round nanmean "
+    "logsumexp iter next list tuple reversed copy requires_grad_ type_as median".split()
+)
+_ARITHMETIC: dict[str, type[ast.operator]] = {
+    "sub": ast.Sub, "subtract": ast.Sub, "sub_": ast.Sub, "rsub": ast.Sub, "add": ast.Add, "add_": ast.Add,
+    "mul": ast.Mult, "mul_": ast.Mult, "multiply": ast.Mult, "div": ast.Div, "div_": ast.Div, "divide": ast.Div,
+    "true_divide": ast.Div, "pow": ast.Pow, "pow_": ast.Pow, "power": ast.Pow, "matmul": ast.MatMult,
+    "mm": ast.MatMult, "bmm": ast.MatMult, "dot": ast.MatMult, "inner": ast.MatMult, "vdot": ast.MatMult,
+}  # fmt: skip
+_SEEDS = set("manual_seed manual_seed_all seed RandomState default_rng set_random_seed set_rng_state PRNGKey".split())
+_DECODES = set("frombuffer fromstring fromhex from_buffer b64decode unpack unpack_from from_numpy_bytes".split())
+_FILLS = set(
+    "append extend insert add update setdefault put put_ push appendleft index_copy_ set_ register_buffer".split()
+)
+_CLOCKS = ("time.", "datetime.", "random.")
+
+
+def call(walk: Walk, node: ast.Call) -> Flow:
+    """What flows out of a call, and what it gates on."""
+    name, owner = _called(walk, node.func)
+    arguments = [walk.value(a) for a in node.args]
+    named = {k.arg or "**": walk.value(k.value) for k in node.keywords}
+    everything = owner
+    for flow in [*arguments, *named.values()]:
+        everything |= flow
+    plain = isinstance(node.func, ast.Name)
+    own = walk.f.named(name, walk.function) if plain else walk.f.functions.get(name, [])
+    if isinstance(node.func, ast.Name) and name in walk.env and not own:
+        everything |= walk.env[name]
+    mine = name in (walk.f.names.bound if plain else walk.f.names.behaviours)
+    if not own and not mine and _asks(walk, node, name):
+        return Flow.CLEAN
+    if own or mine or name in walk.f.names.members:
+        return _own(walk, node, own, arguments, named, everything)
+    _bulk_and_seeds(walk, node, name)
+    if name in ("full_like", "new_full"):
+        return _merge(arguments[1:]) | _merge(named.values())
+    if name == "setattr" and len(arguments) > 2 and everything:
+        for field in list(walk.f.fields) or [""]:
+            walk.f.join(walk.f.fields, field, arguments[2])
+    _spills(walk, node, name, _merge(arguments) | _merge(named.values()))
+    if walk.f.names.dotted(node.func).startswith(_CLOCKS):
+        return Flow.DATA
+    return _known(walk, node, name, owner, arguments, named) if everything else Flow.CLEAN
+
+
+def _called(walk: Walk, function: ast.expr) -> tuple[str, Flow]:
+    """The name that is called, aliases resolved, and what flows in from the object that it is called on."""
+    match function:
+        case ast.Attribute():
+            return function.attr, walk.value(function.value)
+        case ast.Name():
+            return walk.f.names.dotted(function).rpartition(".")[2], Flow.CLEAN
+        case ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name)), *_]):
+            return name, walk.value(owner)
+    return "", walk.value(function)
+
+
+def hides(name: str) -> bool:
+    """Whether a function that is passed around under this name could be a gate."""
+    return name in _HIDEABLE
+
+
+def _own(
+    walk: Walk, node: ast.Call, own: Sequence[Function], arguments: list[Flow], named: dict[str, Flow], everything: Flow
+) -> Flow:
+    """A call of one of the text's own functions, classes or fields."""
+    constructed = list(walk.f.functions.get("__init__", [])) if not own and last(node.func)[:1].isupper() else []
+    result = Flow.DATA & everything
+    for function in [*own, *constructed]:
+        names = function.parameters
+        flows = dict(zip(names, arguments, strict=False))
+        spread = [f for a, f in zip(node.args, arguments, strict=True) if isinstance(a, ast.Starred)]
+        if loose := _merge([*spread, named.get("**", Flow.CLEAN)]):
+            flows = dict.fromkeys(names, _merge(arguments) | loose)
+        extra = function.node.args.vararg
+        if extra and len(arguments) > len(names):
+            flows[extra.arg] = _merge(arguments[len(names) :])
+        rest = function.node.args.kwarg
+        for key, flow in named.items():
+            if key in function.every:
+                flows[key] = flow
+            elif rest:
+                flows[rest.arg] = flows.get(rest.arg, Flow.CLEAN) | flow
+        walk.f.reach(function, flows, passed=True)
+        result |= function.result
+    return result
+
+
+def _asks(walk: Walk, node: ast.Call, name: str) -> bool:
+    """Whether a call asks for a shape or a type only."""
+    if name in _ASKS:
+        return True
+    if walk.f.kind == "tensorflow" and name in _TENSORFLOW_ASKS:
+        return True
+    return walk.f.kind == "torchscript" and name in _TORCHSCRIPT_ASKS
+
+
+def _known(walk: Walk, node: ast.Call, name: str, owner: Flow, arguments: list[Flow], named: dict[str, Flow]) -> Flow:
+    operands, expressions = arguments, list(node.args)
+    method = isinstance(node.func, ast.Attribute) and not walk.f.names.imported(node.func)
+    if method and isinstance(node.func, ast.Attribute):
+        operands, expressions = [owner, *arguments], [node.func.value, *node.args]
+    everything = _merge(operands) | _merge(named.values())
+    if name in _FIRST:
+        condition = arguments[0] if arguments else named.get("condition", named.get("pred", Flow.CLEAN))
+        if condition:
+            walk.f.note(f"gates on its input by {name}", node)
+    elif name in _GATES or (name in ("int", "bool") and method) or (name == "to" and _whole(expressions)):
+        walk.f.note(f"gates on its input by {name}", node)
+    elif name in _PICKS and (_merge(operands[1:]) or _merge(named.values())):
+        walk.f.note(f"picks by its input, by {name}", node)
+    if name in _SQUASHES and _steep(everything, name, node):
+        walk.f.note(f"makes a gate of its input by {name}", node)
+    if name in _ARITHMETIC and len(operands) >= 2:
+        return binary(walk, node, _ARITHMETIC[name](), expressions[:2], operands[:2])
+    if name in _DISTANCES:
+        return everything | Flow.DISTANCE if not all(operands) else Flow.DATA
+    if name in _LENGTHS:
+        return everything | (Flow.DISTANCE if everything & Flow.OFFSET else Flow.CLEAN)
+    return everything if name in _KEEPS else everything & Flow.DATA
+
+
+def _whole(arguments: Sequence[ast.expr]) -> bool:
+    """Whether a cast leaves whole numbers only."""
+    kinds = ("bool", "int8", "int16", "int32", "int64", "int", "long", "uint8", "short", "byte")
+    return any(isinstance(a, ast.Attribute) and a.attr in kinds for a in arguments[1:])
+
+
+def _steep(flow: Flow, name: str, node: ast.Call) -> bool:
+    if flow & Flow.DISTANCE and not (name in ("max", "min") and len(node.args) < 2):
+        return True
+    if not flow & Flow.SHARP or name in ("max", "min", "where"):
+        return False
+    bounds = [abs(b) for b in (number(n) for n in [*node.args, *(k.value for k in node.keywords)]) if b is not None]
+    return not (name in _CLAMPS and bounds and max(bounds) > 100)  # pixels: times 127.5, clamped to 255
+
+
+def binary(
+    walk: Walk,
+    node: ast.expr,
+    op: ast.operator,
+    sides: Sequence[ast.expr],
+    flows: Sequence[Flow] | None = None,
+) -> Flow:
+    """What arithmetic makes of two flows."""
+    left, right = flows if flows is not None else [walk.value(side) for side in sides]
+    flow = left | right
+    if not flow:
+        return flow
+    match op:
+        case ast.Mod() if isinstance(sides[0], (ast.Constant, ast.JoinedStr)) and number(sides[0]) is None:
+            pass  # text with values put in
+        case ast.Mod() | ast.FloorDiv():
+            walk.f.note("cuts its input into steps", node)
+        case ast.Sub() | ast.Add() if not (left and right):
+            fixed = number(sides[1] if left else sides[0])
+            small = fixed is not None and abs(fixed) < 1e-3
+            flow |= Flow.CLEAN if small else Flow.OFFSET
+        case ast.Mult():
+            squared = left & Flow.OFFSET and right & Flow.OFFSET
+            flow |= (Flow.DISTANCE if squared else Flow.CLEAN) | _scaled(sides, flow)
+        case ast.Div():
+            flow |= _scaled(sides, flow)
+            if right & Flow.DISTANCE and right & Flow.SHARP:
+                walk.f.note("makes a gate of its input by division", node)
+        case ast.Pow():
+            power = number(sides[1])
+            if power is None:
+                return flow
+            flow |= Flow.DISTANCE if left & Flow.OFFSET and power % 2 == 0 else Flow.CLEAN
+            flow |= Flow.SHARP if abs(power) >= 8 else Flow.CLEAN
+        case ast.MatMult():
+            flow = Flow.DATA | (Flow.DISTANCE if left & right & Flow.OFFSET else Flow.CLEAN)
+    return flow
+
+
+def _scaled(sides: Sequence[ast.expr], flow: Flow) -> Flow:
+    factors = [abs(f) for f in (number(side) for side in sides) if f is not None]
+    return Flow.SHARP if any(f >= LARGE or 0 < f <= 1 / LARGE / 50 for f in factors) else Flow.CLEAN
+
+
+def _bulk_and_seeds(walk: Walk, node: ast.Call, name: str) -> None:
+    if name in _SEEDS:
+        walk.f.note("draws numbers that are fixed beforehand", node)
+    if name in _DECODES:
+        walk.f.note("unpacks numbers from text or bytes", node)
+
+
+def _spills(walk: Walk, node: ast.Call, name: str, flow: Flow) -> None:
+    """Methods that put their arguments into their object."""
+    if isinstance(node.func, ast.Attribute) and flow and (name in _FILLS or (name.endswith("_") and name[:1] != "_")):
+        if root(node.func) not in walk.f.names.imports:
+            walk.spill(node.func.value, flow)
+
+
+def _merge(flows: Iterable[Flow]) -> Flow:
+    merged = Flow.CLEAN
+    for flow in flows:
+        merged |= flow
+    return merged
