@@ -54,6 +54,46 @@ def test_zip_any_name_any_method(method: int) -> None:
     assert rules(read(zipped({"notes.txt": BENIGN}, method))) <= {"call.expected"}
 
 
+class Pipe(io.RawIOBase):
+    """An output that cannot seek: sizes and checksums then stand behind the entries."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:  # type: ignore[no-untyped-def]
+        self.content += bytes(data)
+        return len(data)
+
+
+def test_zip_of_honest_writers_is_clean() -> None:
+    """Streams, zip64 fields, folders, comments and alignment are no anomalies."""
+    pipe, out = Pipe(), io.BytesIO()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/", b"")
+        archive.writestr("a/m.bin", BENIGN)
+    with zipfile.ZipFile(out, "w") as archive, archive.open("m.bin", "w", force_zip64=True) as entry:
+        entry.write(BENIGN)
+        archive.comment = b"a comment"
+    for data in (pipe.content, out.getvalue()):
+        file = read(data)
+        assert not rules(file) and file.format == "zip > pickle"
+
+
+def test_two_formats_at_once() -> None:
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo((b"\x80\x02cos\nsystem\nU\x04trueq\x01\x85R.").decode("latin-1")))
+    block = bytearray(tar.getvalue())
+    block[:100] = HOSTILE.replace(b"\0", b"\x01").ljust(100, b"\0")
+    block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:512]))
+    file = read(bytes(block))
+    assert "archive.hidden" in rules(file) and told(file), "a tar whose first name is a pickle"
+    assert file.format == "pickle"
+
+
 def test_zip_name_mismatch() -> None:
     data = zipped({"data/0": b"x" * 40, "data.pkl": HOSTILE})
     local = data.index(b"data.pkl")

@@ -5,6 +5,7 @@ Started by files.sandbox as `python -I -m genvet.files.child`. Standard library 
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import json
 import os
@@ -55,7 +56,7 @@ def main() -> None:
 def _warm() -> None:
     """Load now what the readers would load later: codecs, tables, the compiler's own modules."""
     for codec in _CODECS:
-        b"".decode(codec)
+        codecs.lookup(codec)
     unicodedata.category("a")
     source.judge("import torch\n\nclass A: pass\n", Reading(), "", "module_src", ("A",))
 

@@ -34,11 +34,14 @@ def prepare() -> Any:
         return _library[0]
     try:
         import pyfive
+        from pyfive import h5d
     except PermissionError:
         raise NeedsHdf5 from None
     except ImportError:
         _library.append(None)
     else:
+        # It looks its own version up on disk whenever it reads chunks, for a line in a log: the seal forbids that.
+        h5d.version = lambda name: pyfive.__version__
         _library.append(pyfive)
     return _library[0]
 
