@@ -76,10 +76,14 @@ def _array(data: memoryview, reading: Reading, place: str, nesting: int) -> Tens
     body = data[header.start :]
     if header.dtype == "object":
         reading.note("numpy.object-array", "an array of Python objects", place=place, offset=0)
+        told = len(reading.evidence)
         try:
             formats.read_bytes(body, reading, place, nesting + 1)
         except formats.NotAModel as stop:
             raise Stop("pickle.malformed", f"an object array that holds {stop.message}", header.start) from None
+        # That the array holds objects is said once; whatever else its pickle does keeps its own rule.
+        new = reading.evidence[told:]
+        reading.evidence[told:] = [e for e in new if (e.rule, e.place) != ("pickle.object-array", place)]
         return None
     size = math.prod(header.shape) * ITEM[header.dtype]
     if size > len(body):
