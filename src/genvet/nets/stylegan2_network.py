@@ -18,6 +18,8 @@ from genvet.nets.style_mapping import GAIN, SLOPE, Linear, Mapping, MappingConfi
 
 Architecture = Literal["skip", "resnet", "orig"]
 Noise = Literal["const", "none", "random"]
+FAST = torch.channels_last
+"""Of activations: from 16 pixels on, convolutions and filters run up to twice as fast on a CPU."""
 _FIR = (1.0, 3.0, 3.0, 1.0)
 
 
@@ -109,7 +111,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, image: Tensor | None, ws: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None]:
         used = 0
         if self.first:
-            beside, x = None, self.const.to(x.dtype).expand(len(ws), -1, -1, -1)
+            beside, x = None, self.const.to(x.dtype).expand(len(ws), -1, -1, -1).contiguous(memory_format=FAST)
         else:
             beside = self.skip(x) if hasattr(self, "skip") else None
             x, used = self.conv0(x, ws[:, 0], noise), 1
@@ -151,7 +153,8 @@ class Layer(nn.Module):
             x = F.conv2d(x, weight, padding=1)
         # The rectifier is homogeneous: its gain is taken into d and the offset, which saves one pass.
         offset = (self._noise(noise, len(x)) + self.bias.float()[:, None, None]) * self.gain
-        x = torch.addcmul(offset.to(x.dtype), x, (d * self.gain).to(x.dtype)[:, :, None, None])
+        offset = offset.to(x.dtype, memory_format=FAST)
+        x = torch.addcmul(offset, x, (d * self.gain).to(x.dtype)[:, :, None, None])
         x = F.leaky_relu_(x, SLOPE)
         return x if self.clamp is None else x.clamp(-self.clamp * self.gain / GAIN, self.clamp * self.gain / GAIN)
 
