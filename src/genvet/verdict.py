@@ -137,26 +137,27 @@ def _loading(model: ModelFile) -> str:
     if said:
         return " ".join(said)
     if model.calls or model.sources:
-        names, texts_ = len(model.calls), len(model.sources)
-        return f"Loading this file reaches {names} names, all on the allow-list, and {texts_} texts of known releases."
+        texts_ = f", and runs {len(model.sources)} texts of known releases" * bool(model.sources)
+        return f"Loading this file reaches {len(model.calls)} names, all on the allow-list{texts_}."
     return "Loading this file executes nothing: it holds data only."
 
 
 def _behaviour(findings: Iterable[Finding]) -> str:
     """What stands out, worst first; then at which power the rest was looked at."""
     looked = [f for f in findings if f.technique != "file"]
-    if not looked:
-        return "Weights and outputs were not looked at."
     ranked = sorted((f for f in looked if f.severity >= Severity.LOW), key=lambda f: -f.severity.rank)
     said = [f"{_where(f)}{f.summary} [{f.severity}]" for f in ranked]
-    bounds = [(f, m) for f in looked for m in f.measures if m.name == "bound" and m.value is not None]
-    power = [
-        f"{_where(f)}an output of a kind absent from {m.n:,} samples has a probability below {m.value:.2g} (95 %)."
-        for f, m in bounds
-    ]
+    inside = {f.technique for f in looked if f.access != "ModelFile"}
+    if not inside:
+        return " ".join([*said, "Weights and outputs were not looked at."])
     if not ranked:
-        said.append(f"Nothing stands out in {len({f.technique for f in looked})} inspections of weights and outputs.")
-    return " ".join([*said, *power])
+        said.append(f"Nothing stands out in {len(inside)} inspections of weights and outputs.")
+    bounds = [(f, m) for f in looked for m in f.measures if m.name == "bound" and m.value is not None]
+    for f, m in bounds:
+        said.append(
+            f"{_where(f)}What {m.n:,} samples do not show has a probability below {m.value:.2g} a sample (95 %)."
+        )
+    return " ".join(said)
 
 
 def _where(finding: Finding) -> str:

@@ -146,9 +146,9 @@ def _place(generator: Generator, device: str) -> None:
 
 
 def _plan(run: _Run, file_only: bool, gifts: dict[str, dict[str, Any]]) -> list[Step]:
-    """What will run, in the catalogue's order; the rest is put down as not checked, with the reason."""
+    """What will run, outputs last; the rest is put down as not checked, with the reason."""
     steps = []
-    for entry in techniques("inspection").values():
+    for entry in sorted(techniques("inspection").values(), key=lambda e: e.name.startswith("output.")):
         if entry.access == "ModelFile":
             steps.append(Step(entry, "", run.model, {}))
         elif file_only:

@@ -24,12 +24,13 @@ class Contents(Result):
     model: ModelFile
 
     def summary(self) -> str:
+        kind = f"Format {printable(self.model.format, 80)}"
         facts = Counter(e.severity for e in self.model.evidence if e.severity > Severity.INFO)
         if not facts:
-            return f"A {self.model.format} file. {self._reach()}"
+            return f"{kind}. {self._reach()}"
         counts = ", ".join(f"{facts[s]} {s}" for s in reversed(Severity) if facts[s])
         first = max(self.model.evidence, key=lambda e: e.severity.rank)
-        return f"A {self.model.format} file with facts against it ({counts}). {first.message}. {self._reach()}"
+        return f"{kind}, with facts against it ({counts}). {first.message}. {self._reach()}"
 
     def _reach(self) -> str:
         """What a loader would reach, in a sentence."""
