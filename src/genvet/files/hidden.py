@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from genvet.core.modelfile import Call
@@ -20,14 +22,15 @@ from genvet.files.reading import Limits, Reading, Stop
 if TYPE_CHECKING:
     from genvet.files.pickles import Machine
 
-_NAME = rb"[A-Za-z_][\w.]{0,200}"
-_TEXT_IMPORT = re.compile(rb"[ci](" + _NAME + rb")\n(" + _NAME + rb")\n")
+_NAME = rb"[A-Za-z_][\w.]{0,100}"
+_NAME_LINE = re.compile(rb"\n(?=(" + _NAME + rb")\n)")
+_MODULE_BEFORE = re.compile(rb"[ci](" + _NAME + rb")\Z")
 _STACK_IMPORT = re.compile(
     rb"(?:\x8c.|X..\x00\x00|U.)(" + _NAME + rb")\x94?(?:q.)?(?:\x8c.|X..\x00\x00|U.)(" + _NAME + rb")\x94?(?:q.)?\x93",
     re.DOTALL,
 )
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{16,}={0,2}\s*", re.ASCII)
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}\s?)+", re.ASCII)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{16,}+={0,2}\s*+", re.ASCII)
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}\s?+)++", re.ASCII)
 _SEARCHED = 64 << 20
 _SUSPECTS = 10_000
 _DEEPEST = 3  # pickles in pickles in pickles: more would let a small file cost much time
@@ -43,7 +46,7 @@ def looks_like_pickle(raw: BytesLike) -> bool:
         return False
     if raw[0] == 0x80:
         return raw[1] <= 5
-    return raw[0] in b"c(]}I" and _TEXT_IMPORT.search(bytes(raw[:4096])) is not None
+    return raw[0] in b"c(]}I" and any(_text_imports(bytes(raw[:4096])))
 
 
 def looks_encoded(text: str) -> bool:
@@ -72,11 +75,17 @@ def _decoded(value: str | BytesLike) -> list[tuple[str, BytesLike]]:
         return [("bytes", value)]
     found: list[tuple[str, BytesLike]] = [("a text", value.encode("utf-8", "surrogatepass"))]
     if _BASE64.fullmatch(value):
-        standard = "".join(value.split()).replace("-", "+").replace("_", "/").rstrip("=")
-        found.append(("base64 text", base64.b64decode(standard + "=" * (-len(standard) % 4) if standard else "")))
+        found.append(("base64 text", _from_base64(value)))
     if _HEX.fullmatch(value):
         found.append(("hexadecimal text", binascii.unhexlify("".join(value.split()))))
     return [(kind, raw) for kind, raw in found if looks_like_pickle(raw)]
+
+
+def _from_base64(text: str) -> bytes:
+    """Decoded as far as it goes, with either alphabet and without regard to padding."""
+    letters = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    letters = letters[: len(letters) - (len(letters) % 4 == 1)]
+    return base64.b64decode(letters + "=" * (-len(letters) % 4))
 
 
 def _imports(machine: Machine, raw: BytesLike) -> list[str]:
@@ -107,15 +116,21 @@ def salvage(machine: Machine) -> None:
     """
     first = machine.at
     rest = bytes(machine.data[first : first + _SEARCHED])
+    in_stack = ((m.start(), m[1], m[2]) for m in _STACK_IMPORT.finditer(rest))
     seen: set[tuple[bytes, bytes]] = set()
-    for pattern in (_TEXT_IMPORT, _STACK_IMPORT):
-        for match in pattern.finditer(rest):
-            names = (match[1], match[2])
-            if names not in seen and len(seen) < 200:
-                seen.add(names)
-                _salvaged(
-                    machine, str(match[1], "ascii", "replace"), str(match[2], "ascii", "replace"), first + match.start()
-                )
+    for at, module, name in chain(_text_imports(rest), in_stack):
+        if (module, name) not in seen and len(seen) < 200:
+            seen.add((module, name))
+            _salvaged(machine, str(module, "ascii", "replace"), str(name, "ascii", "replace"), first + at)
+
+
+def _text_imports(raw: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """(offset, module, name) wherever GLOBAL or INST could stand. Linear in the length, whatever the bytes are."""
+    for line in _NAME_LINE.finditer(raw):
+        before = max(0, line.start() - 102)
+        module = _MODULE_BEFORE.search(raw, before, line.start())
+        if module:
+            yield module.start(), module[1], line[1]
 
 
 def _salvaged(machine: Machine, module: str, name: str, offset: int) -> None:

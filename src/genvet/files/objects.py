@@ -135,7 +135,7 @@ class _Walk:
         tensors = {key: spec for key, spec in specs.items() if spec is not None}
         if tensors:
             self._add(Part(name=name, kind="state", tensors=tensors))
-        return [(_inside(name, key), value) for key, value in held.items() if specs[key] is None]
+        return [(_inside(name, key), value) for key, value in held.items() if specs[key] is None and _may_hold(value)]
 
     def _visit_sequence(self, name: str, values: Any) -> list[tuple[str, Any]]:
         specs = [self.tensors.spec(value) for value in values]
@@ -145,8 +145,11 @@ class _Walk:
         names: Any = range(len(values))
         if len(values) == len(_TUPLE_OF_NETWORKS) and all(map(stylegan_pickles.is_network, values)):
             names = _TUPLE_OF_NETWORKS
-        inner = zip(names, values, specs, strict=True)
-        return [(_inside(name, str(i)), v) for i, v, spec in inner if spec is None and _may_hold(v)]
+        new: dict[int, tuple[str, Any]] = {}
+        for i, value, spec in zip(names, values, specs, strict=True):
+            if spec is None and _may_hold(value) and id(value) not in self.met:
+                new.setdefault(id(value), (_inside(name, str(i)), value))
+        return list(new.values())
 
     def _tell_same(self, name: str, first: str) -> None:
         if any(part.name == first for part in self.parts) and len(self.reading.metadata) < 1000:

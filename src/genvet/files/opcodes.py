@@ -213,12 +213,12 @@ def _readonly_buffer(m: Machine) -> None:
 
 @_opcode(b"]")
 def _empty_list(m: Machine) -> None:
-    m.push([], 64)
+    m.push([], 88)
 
 
 @_opcode(b"}")
 def _empty_dict(m: Machine) -> None:
-    m.push({}, 72)
+    m.push({}, 88)
 
 
 @_opcode(b")")
@@ -325,7 +325,7 @@ def _fill(m: Machine, target: Any, items: list[Any]) -> None:
     """Keys and values in turn, into a dict or a record of something like it."""
     if len(items) % 2:
         raise Stop("pickle.malformed", f"byte {m.at} sets a key without a value", m.at)
-    m.charge(60 * len(items))
+    m.charge(90 * len(items))
     pairs = zip(items[::2], items[1::2], strict=True)
     if isinstance(target, dict):
         for name, value in pairs:
@@ -495,9 +495,9 @@ def _extension(m: Machine, number: int) -> None:
 def _persid(m: Machine) -> None:
     identity = str(m.line(4096), "ascii", "replace")
     m.note("pickle.persistent-id", f"PERSID at byte {m.at} asks for {identity!r}")
-    m.push(Record(Global("", "persistent", m.at), (identity,), "persid", m.at), 400)
+    m.push(Record(Global("", "persistent", m.at), (identity,), "persid", m.at), 600)
 
 
 @_opcode(b"Q")
 def _binpersid(m: Machine) -> None:
-    m.push(m.persistent(m.stack.pop()), 400)
+    m.push(m.persistent(m.stack.pop()), 600)

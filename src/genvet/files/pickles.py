@@ -26,6 +26,8 @@ Evaluate = Mapping[tuple[str, str], Callable[[tuple[Value, ...], int], Value]]
 
 _NO_FRAME = 1 << 62
 _NOTHING = object()
+_COPIED = {str: 1, list: 100, tuple: 64, dict: 110}
+"""Bytes for each element of an argument that a constructor may copy."""
 _FATAL = ("pickle.limit", "archive.bomb")
 _READ_INSIDE = ("torch.storage", "_load_from_bytes")
 """Its argument is a pickle on purpose: torch_files reads it, so that it need not be told as a hidden one."""
@@ -269,7 +271,7 @@ class Machine:
         if not 0 <= index < self.limits.memo:
             raise Stop("pickle.limit", f"memo index {index} at byte {self.at} would exhaust memory", self.at)
         value = self.stack[-1]
-        self.charge(100)
+        self.charge(140)
         if index in self.memo and self.memo[index] is not value:
             self.note("pickle.memo", f"byte {self.at} overwrites memo entry {index}, which no pickler does")
         self.memo[index] = value
@@ -322,7 +324,7 @@ class Machine:
             return _NOTHING
         if path == _READ_INSIDE:
             self.read_inside.update((id(a), a) for a in args)
-        self.charge(sum(64 * len(a) if isinstance(a, list) else len(a) for a in args if isinstance(a, (list, str))))
+        self.charge(sum(_COPIED[type(a)] * len(a) for a in args if type(a) in _COPIED))
         try:
             made = function(args, self.at)
         except Stop as stop:

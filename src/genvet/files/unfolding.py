@@ -47,7 +47,8 @@ def check_expansion(value: Any, depth: int, size: int, offset: int) -> None:
         elif containers:
             sizes[id(node)], depths[id(node)] = 1, 0
             agenda.append((node, True))
-            agenda.extend((c, False) for c in containers)
+            new = {id(c): c for c in containers if id(c) not in sizes}
+            agenda.extend((c, False) for c in new.values())
         else:
             sizes[id(node)], depths[id(node)] = 1 + len(inside), 1
 
