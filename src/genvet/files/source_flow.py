@@ -45,19 +45,23 @@ class Function:
     outer: ast.AST | None = None
     """The function that it is defined in."""
     method: bool = False
+    gradient: bool = False
+    """A forward of torch.autograd.Function, whose first parameter is a context."""
     reached: bool = False
     flows: Env = field(default_factory=dict)
     """By parameter: what callers pass, or what an entry's input is."""
     passed: set[str] = field(default_factory=set)
     """Parameters whose flow comes from callers in the text."""
     closure: Env = field(default_factory=dict)
+    changes: Env = field(default_factory=dict)
+    """What it puts into the objects that its parameters stand for."""
     result: Flow = Flow.CLEAN
 
     @property
     def parameters(self) -> list[str]:
+        """By position; the object that a method is called on is left out, whatever it is called."""
         a = self.node.args
-        names = [p.arg for p in [*a.posonlyargs, *a.args]]
-        return names[1:] if self.method and names and names[0] in ("self", "cls", "ctx") else names
+        return [p.arg for p in [*a.posonlyargs, *a.args]][self.method or self.gradient :]
 
     @property
     def every(self) -> list[str]:
@@ -110,22 +114,32 @@ class Follower:
         return self.found
 
     def _collect(self, tree: ast.Module) -> None:
-        todo: list[tuple[ast.AST, ast.AST | None, bool]] = [(tree, None, False)]
+        todo: list[tuple[ast.AST, ast.AST | None, ast.ClassDef | None]] = [(tree, None, None)]
         while todo:
-            node, outer, in_class = todo.pop()
+            node, outer, owner = todo.pop()
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-                function = self.of[node] = Function(node, outer, in_class and not _decorated(node, "staticmethod"))
+                static = _decorated(node, "staticmethod")
+                bases = [last(b) for b in owner.bases] if owner else []
+                function = self.of[node] = Function(node, outer, owner is not None and not static)
+                function.gradient = static and "Function" in bases
                 if not isinstance(node, ast.Lambda):
                     self.functions.setdefault(node.name, []).append(function)
                 outer = node
-            todo += [(child, outer, isinstance(node, ast.ClassDef)) for child in ast.iter_child_nodes(node)]
+            inner = node if isinstance(node, ast.ClassDef) else None
+            todo += [(child, outer, inner) for child in ast.iter_child_nodes(node)]
         for owner in [tree, *(n for n in ast.walk(tree) if isinstance(n, ast.ClassDef))]:
             for statement in owner.body:
                 self._constants(statement)
 
     def _constants(self, node: ast.stmt) -> None:
         """Names that stand for a long literal; lambdas and functions kept under other names."""
-        if isinstance(node, ast.Assign) and node.value is not None:
+        if isinstance(node, ast.Assign):
+            for call in ast.walk(node.value):
+                if isinstance(call, ast.Call) and last(call.func) in ("namedtuple", "make_dataclass"):
+                    words = [
+                        n.value for n in ast.walk(call) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+                    ]
+                    self.names.behaviours.update(" ".join(words).replace(",", " ").split())
             targets = [t.id for t in node.targets if isinstance(t, ast.Name)]
             if bulky(node.value):
                 self.bulky.update(targets)
@@ -187,6 +201,13 @@ class Follower:
             env[name] = env.get(name, Flow.CLEAN) | flow
             self.changed = True
 
+    def hold(self, name: str, flow: Flow) -> None:
+        """An attribute of this name holds a flow: even a `shape` is no mere shape from now on."""
+        self.join(self.fields, name, flow)
+        if flow and name in operations.STRUCTURE and name not in self.names.behaviours:
+            self.names.behaviours.add(name)
+            self.changed = True
+
     def note(self, message: str, node: ast.AST) -> None:
         self.found.setdefault((getattr(node, "lineno", 0), message), node)
 
@@ -198,6 +219,7 @@ class Walk:
         self.f, self.function = follower, function
         self.env: Env = dict(function.closure)
         self.env.update({name: function.flows.get(name, Flow.CLEAN) for name in function.every})
+        self.ever: Env = {}
         self.outer: set[str] = set()
         self.stores = {
             n.id for n in ast.walk(function.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
@@ -210,8 +232,12 @@ class Walk:
         node = self.function.node
         if isinstance(node, ast.Lambda):
             self.give(self.value(node.body))
-            return
-        self.block(node.body)
+        else:
+            self.block(node.body)
+        for inner in self.f.of.values():
+            if inner.outer is node:  # it sees what was bound after it, too
+                for name, flow in self.ever.items():
+                    self.f.join(inner.closure, name, flow)
 
     def give(self, flow: Flow) -> None:
         if flow & ~self.function.result:
@@ -340,6 +366,7 @@ class Walk:
                 if name in self.outer:
                     self.f.join(self.f.globals, name, flow)
                 self.env[name] = flow
+                self.ever[name] = self.ever.get(name, Flow.CLEAN) | flow
             case ast.Tuple() | ast.List():
                 for inner in target.elts:
                     self.store(inner, flow)
@@ -356,14 +383,17 @@ class Walk:
             return
         match target:
             case ast.Attribute():
-                self.f.join(self.f.fields, target.attr, flow)
+                self.f.hold(target.attr, flow)
             case ast.Subscript() | ast.Starred():
                 self.spill(target.value, flow)
             case ast.Call(func=ast.Attribute(value=inner)):
                 self.spill(inner, flow)
             case ast.Name(id=name):
                 self.env[name] = self.env.get(name, Flow.CLEAN) | flow
-                if name not in self.stores:
+                self.ever[name] = self.ever.get(name, Flow.CLEAN) | flow
+                if name in self.function.every:
+                    self.f.join(self.function.changes, name, flow)
+                elif name not in self.stores:
                     self.f.join(self.f.globals, name, flow)
 
     def augment(self, node: ast.AugAssign) -> None:
@@ -436,12 +466,25 @@ class Walk:
                 return self.f.of[node].result
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
                 return self.comprehension(node)
+            case ast.Yield(value=ast.expr() as inner) | ast.YieldFrom(value=inner):
+                flow = self.value(inner)
+                self.give(flow)
+                return flow
+            case ast.JoinedStr():
+                parts = [self.value(v.value) for v in node.values if isinstance(v, ast.FormattedValue)]
+                if any(parts):
+                    self.f.note("turns its input into text", node)
+                return _any(parts)
+            case ast.Dict():
+                for key, inner in zip(node.keys, node.values, strict=True):
+                    if isinstance(key, ast.Constant) and isinstance(key.value, str) and (flow := self.value(inner)):
+                        self.f.hold(key.value, flow)
             case ast.NamedExpr():
                 flow = self.value(node.value)
                 self.store(node.target, flow)
                 return flow
-            case ast.List() | ast.Tuple() | ast.Set() | ast.Dict() if bulky(node):
-                self.f.note(f"meets a literal of {len(numbers(node))} fixed numbers", node)
+        if bulky(node):
+            self.f.note(f"meets a literal of {len(numbers(node))} fixed numbers", node)
         return _any([self.value(n) for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)])
 
     def name(self, node: ast.Name) -> Flow:
@@ -459,7 +502,7 @@ class Walk:
             self.f.note(f"hides {node.attr} behind another name", node)
         if node.attr in operations.STRUCTURE and node.attr not in self.f.names.behaviours:
             return Flow.CLEAN
-        flow = owner | self.f.fields.get(node.attr, Flow.CLEAN)
+        flow = owner | self.f.fields.get(node.attr, Flow.CLEAN) | self.f.fields.get("*", Flow.CLEAN)
         for function in self.f.functions.get(node.attr, []):
             if function.method and _decorated(function.node, "property"):
                 self.f.reach(function, {})
@@ -499,7 +542,7 @@ class Walk:
                 self.test(condition, "branches on its input")
         made = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         flow = _any([self.value(n) for n in made])
-        self.env = {name: self.env[name] for name in before}
+        self.env = _union([before, self.env])
         return flow
 
 

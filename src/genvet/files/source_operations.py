@@ -55,7 +55,8 @@ _GATES = set(
     "startswith endswith find index count __contains__ __eq__ __lt__ __gt__ __le__ __ge__ __ne__ fake_quantize "
     "quantize_per_tensor bitwise_and bitwise_or bitwise_xor bitwise_not piecewise select choose assert_equal "
     "assert_less assert_greater Assert unpackbits packbits long short byte char astype boolean_mask "
-    "reduce_any reduce_all".split()
+    "reduce_any reduce_all interp is_nonzero to_sparse to_sparse_csr nnz _nnz coalesce sorted set frozenset str repr "
+    "format hex bin oct filter Counter groupby tobytes gumbel_softmax quantile cummax cummin".split()
 )
 _HIDEABLE = set(
     "eq ne lt le gt ge equal allclose isclose not_equal greater greater_equal less less_equal array_equal heaviside "
@@ -70,7 +71,7 @@ _PICKS = set(
 _SQUASHES = set(
     "sigmoid sigmoid_ tanh tanh_ relu relu_ relu6 leaky_relu elu celu selu gelu silu mish softplus softsign exp expm1 "
     "exp_ softmax softmin log_softmax logsigmoid clamp clamp_ clip clip_ clamp_min clamp_max clip_by_value maximum "
-    "minimum hardtanh erf erfc atan arctan max min hardswish expit nan_to_num logistic".split()
+    "minimum hardtanh erf erfc atan arctan max min hardswish expit nan_to_num logistic reciprocal".split()
 )
 _CLAMPS = {"clamp", "clamp_", "clip", "clip_", "clip_by_value", "hardtanh", "max", "min", "maximum", "minimum"}
 _LENGTHS = set("norm vector_norm matrix_norm square abs absolute abs_ square_ fabs std var reduce_std".split())
@@ -104,6 +105,9 @@ def call(walk: Walk, node: ast.Call) -> Flow:
     name, owner = _called(walk, node.func)
     arguments = [walk.value(a) for a in node.args]
     named = {k.arg or "**": walk.value(k.value) for k in node.keywords}
+    for key, flow in named.items():
+        if flow and key in STRUCTURE:
+            walk.f.hold(key, flow)
     everything = owner
     for flow in [*arguments, *named.values()]:
         everything |= flow
@@ -119,9 +123,8 @@ def call(walk: Walk, node: ast.Call) -> Flow:
     _bulk_and_seeds(walk, node, name)
     if name in ("full_like", "new_full"):
         return _merge(arguments[1:]) | _merge(named.values())
-    if name == "setattr" and len(arguments) > 2 and everything:
-        for field in list(walk.f.fields) or [""]:
-            walk.f.join(walk.f.fields, field, arguments[2])
+    if name in ("setattr", "getattr") and plain and len(arguments) > 1:
+        return _by_name(walk, node, arguments)
     _spills(walk, node, name, _merge(arguments) | _merge(named.values()))
     if walk.f.names.dotted(node.func).startswith(_CLOCKS):
         return Flow.DATA
@@ -137,12 +140,31 @@ def _called(walk: Walk, function: ast.expr) -> tuple[str, Flow]:
             return walk.f.names.dotted(function).rpartition(".")[2], Flow.CLEAN
         case ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name)), *_]):
             return name, walk.value(owner)
+        case ast.Call(func=inner):
+            return last(inner).lower(), walk.value(function)  # torch.nn.Threshold(3, 0)(z)
     return "", walk.value(function)
 
 
 def hides(name: str) -> bool:
     """Whether a function that is passed around under this name could be a gate."""
     return name in _HIDEABLE
+
+
+def _by_name(walk: Walk, node: ast.Call, arguments: list[Flow]) -> Flow:
+    """getattr and setattr reach the fields whose names they could spell."""
+    key = node.args[1]
+    match key:
+        case ast.Constant(value=str(name)):
+            fields = [name]
+        case ast.JoinedStr(values=[ast.Constant(value=str(head)), *_]):
+            fields = [name for name in walk.f.fields if name.startswith(head)]
+        case _:
+            fields = list(walk.f.fields)
+    if last(node.func) == "setattr":
+        for name in fields if isinstance(key, ast.Constant) else ["*"]:
+            walk.f.hold(name, _merge(arguments[2:]))
+        return Flow.CLEAN
+    return arguments[0] | arguments[1] | _merge(walk.f.fields.get(name, Flow.CLEAN) for name in fields)
 
 
 def _own(
@@ -154,6 +176,10 @@ def _own(
     for function in [*own, *constructed]:
         names = function.parameters
         flows = dict(zip(names, arguments, strict=False))
+        given = dict(zip(names, node.args, strict=False))
+        if function.method and _unbound(walk, node.func):
+            for key, flow in zip(names, arguments[1:], strict=False):
+                flows[key] |= flow
         spread = [f for a, f in zip(node.args, arguments, strict=True) if isinstance(a, ast.Starred)]
         if loose := _merge([*spread, named.get("**", Flow.CLEAN)]):
             flows = dict.fromkeys(names, _merge(arguments) | loose)
@@ -168,7 +194,17 @@ def _own(
                 flows[rest.arg] = flows.get(rest.arg, Flow.CLEAN) | flow
         walk.f.reach(function, flows, passed=True)
         result |= function.result
+        given |= {k.arg: k.value for k in node.keywords if k.arg}
+        for key, flow in function.changes.items():
+            if key in given:
+                walk.spill(given[key], flow)
     return result
+
+
+def _unbound(walk: Walk, function: ast.expr) -> bool:
+    """Whether a method may be taken from its class, so that the object comes as the first argument."""
+    owner = function.value if isinstance(function, ast.Attribute) else function
+    return isinstance(owner, ast.Call) or root(owner) in walk.f.names.definitions
 
 
 def _asks(walk: Walk, node: ast.Call, name: str) -> bool:
@@ -241,17 +277,22 @@ def binary(
             fixed = number(sides[1] if left else sides[0])
             small = fixed is not None and abs(fixed) < 1e-3
             flow |= Flow.CLEAN if small else Flow.OFFSET
+            if fixed is not None and not small and flow & Flow.DISTANCE:
+                flow |= Flow.SHARP  # 1 / (1 + distance) is one at the trigger and next to nothing elsewhere
         case ast.Mult():
             squared = left & Flow.OFFSET and right & Flow.OFFSET
             flow |= (Flow.DISTANCE if squared else Flow.CLEAN) | _scaled(sides, flow)
         case ast.Div():
             flow |= _scaled(sides, flow)
-            if right & Flow.DISTANCE and right & Flow.SHARP:
+            above = number(sides[0])
+            if right & Flow.DISTANCE and (right & Flow.SHARP or not (left or (above is not None and above >= 0.5))):
                 walk.f.note("makes a gate of its input by division", node)
         case ast.Pow():
             power = number(sides[1])
             if power is None:
                 return flow
+            if power <= -1 and left & Flow.DISTANCE:
+                walk.f.note("makes a gate of its input by division", node)
             flow |= Flow.DISTANCE if left & Flow.OFFSET and power % 2 == 0 else Flow.CLEAN
             flow |= Flow.SHARP if abs(power) >= 8 else Flow.CLEAN
         case ast.MatMult():
