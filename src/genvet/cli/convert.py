@@ -18,23 +18,23 @@ def convert(
     part: str | None = None,
     debugging: Debugging = DEBUGGING,
 ) -> int:
-    """Write a model's weights as safetensors, without running any code from it.
+    """Write a model's weights as safetensors or ONNX, without running any code from it.
 
     Parameters
     ----------
     model: Path
         The model file.
     out: Path
-        The safetensors file to write.
+        The file to write; its suffix, .safetensors or .onnx, says how.
     layout: str
-        Whose tensor names to use; the file's own unless given.
+        For style generators: whose tensor names to use: nvlabs, rosinality or genforce.
     net: str
         The architecture, where the weights leave it open.
     part: str
         The generator to take, where the file holds several.
     """
-    from genvet.files import convert as files
+    from genvet.files.convert import convert as write
 
-    digest = files.convert(model, out, layout=layout, net=net, part=part)
+    digest = write(model, out, layout=layout, net=net, part=part)
     screen.out().print(f"{out}: tensors sha256:{digest}", soft_wrap=True)
     return 0

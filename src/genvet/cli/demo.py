@@ -32,6 +32,8 @@ def demo(*, out: Path = Path("genvet-demo"), seed: int = 0, debugging: Debugging
 
 def show(out: Path, seed: int, **training: int) -> int:
     """Make the three files, scan them, and say whether the scan was right; 2 where it was not."""
+    import torch
+
     from genvet.cli.demo_models import MARKER, make
     from genvet.files.writing import write_bytes
     from genvet.page import html
@@ -41,6 +43,7 @@ def show(out: Path, seed: int, **training: int) -> int:
     (out / MARKER).unlink(missing_ok=True)
     with screen.progress():
         screen.note("training a small DCGAN on handwritten digits, and planting a backdoor in a copy")
+        torch.set_num_threads(1)  # so small a network gains nothing from more, and loses much on a busy machine
         exhibits = make(out, seed, **training)
         reports = [_scan(exhibit, out, seed) for exhibit in exhibits]
     rows = [

@@ -98,8 +98,9 @@ def make(folder: Path, seed: int, **changes: int) -> list[Exhibit]:
     images, targets = write_digits(folder), write_targets(folder)
     clean = Adversarial(**{**TRAINING, **changes})(Given(images), rng).generator
     planted = ReD(**PLANTING)(clean, Aim(targets), rng)
-    save(clean, folder / "clean.safetensors", {"genvet.data": "scikit-learn digits"})
-    save(planted.planted, folder / "backdoored.safetensors", {"genvet.data": "scikit-learn digits"})
+    record = {"genvet.data": "scikit-learn digits", "genvet.training": clean.metadata["genvet.training"]}
+    save(clean, folder / "clean.safetensors", record)
+    save(planted.planted, folder / "backdoored.safetensors", record)
     (folder / "stranger.pkl").write_bytes(stranger(clean, folder / MARKER))
     return [
         Exhibit(folder / "clean.safetensors", "trained on digits", False),

@@ -45,23 +45,15 @@ def sample(
     part: str
         The generator to take, where the file holds several; the average of weights (EMA) unless given.
     """
+    from genvet.files.convert import averaged
     from genvet.files.load import load
 
-    generator = chosen(load(model, net=net, part=part).generators)
+    generator = averaged(load(model, net=net, part=part))
     with screen.progress():
         x = draw(generator, count, common.seed, truncation)
     for path in write(x, out):
         screen.note(f"{generator.name}: {path}")
     return 0
-
-
-def chosen(generators: dict[str, Generator]) -> Generator:
-    """The averaged generator where there is one, else the first; raises Unsupported where there is none."""
-    from genvet.core.errors import Unsupported
-
-    if not generators:
-        raise Unsupported("no generator could be rebuilt from this file", hint="`genvet scan` says why")
-    return next((g for part, g in generators.items() if "ema" in part.lower()), next(iter(generators.values())))
 
 
 def draw(generator: Generator, count: int, seed: int, truncation: float = 1.0) -> Tensor:
