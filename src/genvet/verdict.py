@@ -85,7 +85,8 @@ def _target(name: str, error: Measure, p: Measure | None, nearer: Measure | None
         return None
     shown = f"{name}: mean squared error {error.value:.2g} a value (floor {FLOOR:g})"
     if p is None or p.value is None or (p.n or 0) < CONTROLS:
-        return Severity.LOW, f"{shown}, but no {CONTROLS} control images to compare with, so low at most"
+        why = f" ({p.note})" if p and p.note else ""
+        return Severity.LOW, f"{shown}, but no {CONTROLS} control images to compare with{why}, so low at most"
     if p.value > P_VALUE:
         return Severity.INFO, f"{shown}, but control images come as near (p = {p.value:.2g})"
     ceiling = Severity.MEDIUM if p.note else Severity.HIGH

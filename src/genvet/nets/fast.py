@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -78,12 +79,12 @@ def redraw(generator: Generator, numbers: Sequence[int], rng: Rng, batch: int = 
 
 
 def operations(generator: Generator, batch: int = 1) -> int:
-    """Floating-point operations of one sample, counted over matrix products and convolutions."""
+    """Floating-point operations of one sample: those of products and convolutions, and ten for each output value."""
     z = torch.zeros(batch, generator.latent.dim, device=generator.device)
     labels = generator.latent.labels(0, batch)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         generator(z + 1, None if labels is None else labels.to(z.device))
-    return int(max(counter.get_total_flops() // batch, 1))
+    return int(counter.get_total_flops() // batch) + 10 * math.prod(generator.shape)
 
 
 def fixed(generator: Generator, dtype: torch.dtype = torch.float32) -> Generator:
