@@ -65,7 +65,7 @@ CLEAN = ModelFile(path="m", sha256="", size=1, format="safetensors")
 
 
 def test_the_three_statements_are_kept_apart():
-    hostile = Call(module="os", name="system", called=True, standing="dangerous", arguments="'id'")
+    hostile = Call(module="os", name="system", called=True, standing="dangerous", arguments="('id',)")
     fine = Call(module="collections", name="OrderedDict", called=True, standing="expected")
     facts = (
         Evidence(rule="call.dangerous", message="os.system"),
@@ -78,7 +78,9 @@ def test_the_three_statements_are_kept_apart():
     said = verdict(model, [finding("file", severity=Severity.CRITICAL), reached(), drawn], [skipped])
     assert said.severity == "critical" and said.complete
     assert (
-        "would call os.system('id')" in said.loading and "exec is called" in said.loading and "checksum" in said.loading
+        "would call os.system('id',)" in said.loading
+        and "exec is called" in said.loading
+        and "A checksum" in said.loading
     )
     assert "It is so. [high]" in said.behaviour and "G: What 10,000 samples" in said.behaviour
     assert said.unchecked == "Not checked. not requested: output.reconstruct."
@@ -100,7 +102,7 @@ def test_a_clean_file_is_never_called_safe():
 
 
 def test_what_comes_from_the_file_is_printable():
-    call = Call(module="a\x1b[31m", name="b\u202e", called=True, standing="unlisted", arguments="\x07")
+    call = Call(module="a\x1b[31m", name="b\u202e", called=True, standing="unlisted", arguments="(\x07)")
     said = verdict(ModelFile(path="m", sha256="", size=1, format="p", calls=(call,)), [], []).loading
     assert said.isprintable() and "\\u202e" in said
     recognised = Source(text="", sha256="", kind="module_src", recognised="stylegan3")

@@ -6,10 +6,10 @@ exceeds `low`. Reaching a known target calibrates itself, by its rank among cont
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from genvet.core.modelfile import ModelFile
+from genvet.core.modelfile import Call, Evidence, ModelFile
 from genvet.core.printable import printable
 from genvet.core.report import Finding, Measure, NotChecked, Verdict
 from genvet.core.rules import RULES
@@ -35,6 +35,9 @@ THRESHOLDS = (
     Threshold("output.reconstruct", "masked", 0.5, Severity.LOW, "gradients are masked: the search was blind"),
     Threshold("output.appearance", "not-finite", 0.0, Severity.LOW, "outputs that are not numbers"),
 )
+
+CODE = ("source.", "keras.", "torchscript.")
+"""Rules about program text."""
 
 P_VALUE = 0.01
 CONTROLS = 99
@@ -105,42 +108,40 @@ def verdict(model: ModelFile, findings: Sequence[Finding], not_checked: Sequence
 
 
 def _loading(model: ModelFile) -> str:
-    """What loading the file would execute, naming the worst."""
-    ranked = sorted(
-        model.calls, key=lambda c: ({"dangerous": 0, "unlisted": 1, "class": 2}.get(c.standing, 3), not c.called)
-    )
-    calls = [c for c in ranked if c.standing != "expected"]
-    texts = [
-        e
-        for e in model.evidence
-        if e.severity > Severity.LOW and e.rule.split(".")[0] in ("source", "keras", "torchscript")
-    ]
-    said = []
-    if calls:
-        c = calls[0]
-        verb, more = (
-            "call" if c.called else "import",
-            f" and {len(calls) - 1} more off the allow-list" * (len(calls) > 1),
-        )
-        said.append(
-            f"Loading this file would {verb} {printable(f'{c.module}.{c.name}', 120)}"
-            f"({printable(c.arguments, 120)}){more}."
-        )
-    if texts:
-        t = max(texts, key=lambda e: e.severity.rank)
-        said.append(f"It carries program text that loading or calling it runs: {t.message} ({t.rule}).")
-    other = [
-        e for e in model.evidence if e not in texts and e.severity >= Severity.MEDIUM and not e.rule.startswith("call.")
-    ]
-    if other:
-        e = max(other, key=lambda e: e.severity.rank)
-        said.append(f"{e.message} ({e.rule})" + f", and {len(other) - 1} more such facts" * (len(other) > 1) + ".")
+    """What loading the file would execute, the worst of each kind by name."""
+    said = [*_reached(model.calls), *_worst_facts(model.evidence)]
     if said:
         return " ".join(said)
     if model.calls or model.sources:
-        texts_ = f", and runs {len(model.sources)} texts of known releases" * bool(model.sources)
-        return f"Loading this file reaches {len(model.calls)} names, all on the allow-list{texts_}."
+        texts = f", and runs {len(model.sources)} texts of known releases" * bool(model.sources)
+        return f"Loading this file reaches {len(model.calls)} names, all on the allow-list{texts}."
     return "Loading this file executes nothing: it holds data only."
+
+
+def _reached(calls: Iterable[Call]) -> Iterator[str]:
+    worst_first = ("dangerous", "unlisted", "class")
+    beyond = sorted(
+        (c for c in calls if c.standing in worst_first), key=lambda c: (worst_first.index(c.standing), not c.called)
+    )
+    if beyond:
+        c, more = beyond[0], len(beyond) - 1
+        verb, arguments = ("call", printable(c.arguments, 120) or "()") if c.called else ("import", "")
+        rest = f" and reach {more} more names off the allow-list" * (more > 0)
+        yield f"Loading this file would {verb} {printable(f'{c.module}.{c.name}', 120)}{arguments}{rest}."
+
+
+def _worst_facts(evidence: Iterable[Evidence]) -> Iterator[str]:
+    """Apart from calls: the worst of program texts, and the worst of the rest."""
+    told = [e for e in evidence if e.severity >= Severity.MEDIUM and not e.rule.startswith("call.")]
+    texts = [e for e in told if e.rule.startswith(CODE)]
+    if texts:
+        e = max(texts, key=lambda e: e.severity.rank)
+        yield f"It carries program text that loading or calling it runs: {e.message} ({e.rule})."
+    others = [e for e in told if e not in texts]
+    if others:
+        e = max(others, key=lambda e: e.severity.rank)
+        more = f", and {len(others) - 1} more such facts" * (len(others) > 1)
+        yield f"{e.message[:1].upper()}{e.message[1:]} ({e.rule}){more}."
 
 
 def _behaviour(findings: Iterable[Finding]) -> str:
