@@ -137,7 +137,7 @@ def _worst_facts(evidence: Iterable[Evidence]) -> Iterator[str]:
     if texts:
         e = max(texts, key=lambda e: e.severity.rank)
         yield f"It carries program text that loading or calling it runs: {e.message} ({e.rule})."
-    others = [e for e in told if e not in texts]
+    others = [e for e in told if not e.rule.startswith(CODE)]
     if others:
         e = max(others, key=lambda e: e.severity.rank)
         more = f", and {len(others) - 1} more such facts" * (len(others) > 1)
