@@ -218,11 +218,11 @@ def test_tar(form: int) -> None:
     assert rules(read(broken)) & {"archive.malformed", "archive.hidden"}
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-def test_compressed(pack) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("kind", "pack"), [("gzip", gzip.compress), ("bzip2", bz2.compress), ("xz", lzma.compress)])
+def test_compressed(kind: str, pack) -> None:  # type: ignore[no-untyped-def]
     file = read(pack(HOSTILE))
     assert told(file)
-    assert file.format == "compressed > pickle"
+    assert file.format == f"{kind} > pickle"
     assert told(read(pack(BENIGN[:5]) + pack(BENIGN[5:] + HOSTILE))), "streams behind one another are one"
     assert "archive.bomb" in rules(read(pack(b"\0" * (80 << 20))))
     assert "file.truncated" in rules(read(pack(os.urandom(9000))[:-40]))

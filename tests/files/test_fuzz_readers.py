@@ -1,4 +1,4 @@
-"""Readers under mutated and made-up inputs: nothing but BadInput comes out. The long run is benchmarks/fuzz_readers.py."""
+"""Readers under mutated and made-up inputs: nothing but BadInput comes out. The long run is in benchmarks/."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _loop():  # type: ignore[no-untyped-def]
 fuzz = _loop()
 CORPUS = fuzz.seeds(real=False)
 FORMATS = {
-    "7z", "compressed", "hdf5", "keras", "npy", "npz", "nvlabs-pickle", "onnx", "pickle", "safetensors", "tar",
+    "7z", "bzip2", "gzip", "xz", "hdf5", "keras", "npy", "npz", "nvlabs-pickle", "onnx", "pickle", "safetensors", "tar",
     "torch-legacy", "torch-zip", "torchscript", "zip",
 }  # fmt: skip
 MAGICS = [data[:n] for data in CORPUS.values() for n in (2, 4, 8, 32, 300)]

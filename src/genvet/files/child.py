@@ -70,6 +70,8 @@ def _answer(data: bytearray, reading: Reading, address: Callable[[memoryview], i
         return _short("not_a_model", stop.message), []
     except keras_file.NeedsHdf5:
         return _short("needs_hdf5", True), []
+    except limits.Overtime:
+        reading.note("pickle.limit", "reading was stopped: a file of this size may not take so much processor time")
     except Exception as error:  # A mistake of ours that a stranger's file found: told, and never a crash.
         reading.note("pickle.malformed", f"the reader gave up: {type(error).__name__}: {error}")
     try:

@@ -11,8 +11,8 @@ from genvet.files import formats
 from genvet.files.reading import MIB, Reading, Stop
 
 PIECE = 64 * 1024
-XZ_MEMORY = 128 * MIB
-"""What an xz stream's dictionary may take: the largest preset needs 65 MiB."""
+XZ_MEMORY = 48 * MIB
+"""What an xz stream's dictionary may take, beside twice the file's size: presets up to 8 need less."""
 
 
 def matches(data: memoryview) -> bool:
@@ -30,6 +30,7 @@ def _kind(head: bytes) -> str:
 
 def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
     """What is inside, read again by content."""
+    formats.name(reading, _kind(bytes(data[:10])), place, nesting)
     try:
         content = _unpack(data, reading, place)
     except (zlib.error, OSError, lzma.LZMAError, ValueError) as error:
@@ -63,7 +64,7 @@ def _stream(data: memoryview, at: int, kind: str, content: bytearray, reading: R
     # zlib keeps its unread input in unconsumed_tail, the others keep it inside: both are fed in pieces.
     unpacker: Any = {
         "gzip": lambda: zlib.decompressobj(31),
-        "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY),
+        "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY + 2 * len(data)),
         "bzip2": bz2.BZ2Decompressor,
     }[kind]()
     tail = b""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from types import ModuleType
 
+from genvet.core.printable import printable
 from genvet.files import (
     compressed,
     keras_file,
@@ -32,8 +35,9 @@ _BY_START: tuple[tuple[str, ModuleType], ...] = (
 )
 
 
-# What a zip turns out to be, once its members are known.
+# What a zip or a stream turns out to be, once it is looked into.
 _CLOSER = {("zip", kind) for kind in ("torch-zip", "torchscript", "keras", "npz")}
+_CLOSER |= {("compressed", kind) for kind in ("gzip", "xz", "bzip2")}
 
 
 class NotAModel(Stop):
@@ -66,7 +70,7 @@ def _read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
         reading.note("archive.hidden", f"the content is {names} at once: readers take different ones", place=place)
     for i, (kind, reader) in enumerate(found):
         if i == 0:
-            name(reading, kind, nesting)
+            name(reading, kind, place, nesting)
         _guarded(reader, data, reading, place, nesting)
 
 
@@ -102,12 +106,15 @@ def _begins(reader: ModuleType, data: memoryview) -> bool:
     return reader is tars or keras_file.begins(data)
 
 
-def name(reading: Reading, found: str, nesting: int) -> None:
-    """Put this format into the chain at its depth, where it is the first there, or a closer name for the same bytes."""
+def name(reading: Reading, found: str, place: str, nesting: int) -> None:
+    """Put this format into the chain at its depth, or a closer name for the same bytes.
+
+    The chain follows the first path that leads on: its siblings are not in it.
+    """
     chain = reading.format.split(" > ") if reading.format else []
-    if len(chain) == nesting:
-        reading.format = " > ".join([*chain, found])
-    elif len(chain) == nesting + 1 and (chain[-1], found) in _CLOSER:
+    if len(chain) == nesting and f"{place}/".startswith(f"{reading.innermost}/" if reading.innermost else ""):
+        reading.format, reading.innermost = " > ".join([*chain, found]), place
+    elif len(chain) == nesting + 1 and place == reading.innermost and (chain[-1], found) in _CLOSER:
         reading.format = " > ".join([*chain[:-1], found])
 
 
@@ -115,17 +122,22 @@ def read_members(
     members: Iterable[tuple[str, memoryview]], reading: Reading, place: str, nesting: int, *, programs: bool = True
 ) -> None:
     """Read the members of an archive, whatever their names: what is a model, a pickle or a program is told."""
+    before = len(reading.parts)
+    owners: list[str] = []
     for name, content in members:
         where = within(place, name)
         if programs and (kind := signatures.program(content, name)):
             reading.note("archive.executable", f"the archive carries {kind}", place=where)
         elif len(content):
-            try:
+            with suppress(NotAModel):
                 read_bytes(content, reading, where, nesting + 1)
-            except NotAModel:
-                continue
+            owners += [name] * (len(reading.parts) - before - len(owners))
+    if len(set(owners)) > 1:
+        # Several models in one archive: the members' names tell their parts apart.
+        added = zip(owners, reading.parts[before:], strict=True)
+        reading.parts[before:] = [replace(p, name=printable(within(o, p.name), 200).rstrip("/")) for o, p in added]
 
 
 def within(place: str, name: str) -> str:
     """The place of a member: outer/inner."""
-    return f"{place}/{name}" if place else name
+    return f"{place}/{name}" if place and name else place or name

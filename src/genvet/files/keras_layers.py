@@ -98,9 +98,11 @@ def _reaches(module: str, name: str, reading: Reading, place: str) -> None:
     """A class or function that loading would import from outside Keras."""
     standing = known.standing(module, name)
     standing = standing if standing == "dangerous" else "unlisted"
-    reading.calls.append(
-        Call(module=printable(module), name=printable(name), called=True, standing=standing, place=printable(place))
-    )
+    if len(reading.calls) < reading.limits.evidence:
+        call = Call(
+            module=printable(module), name=printable(name), called=True, standing=standing, place=printable(place)
+        )
+        reading.calls.append(call)
     message = f"loading would import {module}.{name}"
     reading.note("call.dangerous" if standing == "dangerous" else "keras.unlisted", message, place=place)
 
@@ -128,7 +130,7 @@ def _check_lambda(kind: str, config: Any, reading: Reading, place: str) -> None:
         reading.note("keras.lambda", message, place=place, detail=names)
         return
     reading.note("keras.lambda", "a Lambda layer carries program text", place=place, detail=text[:1000])
-    if not text.isidentifier():
+    if not text.isidentifier() and len(reading.sources) < reading.limits.evidence:
         source.judge(text, reading, place, "keras-lambda", ())
 
 

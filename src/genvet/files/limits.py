@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 from genvet.files.reading import MIB, Limits, Reading
@@ -19,12 +21,21 @@ _ALLOWED = {"compile", "builtins.id", "sys._getframe", "sys.excepthook"}
 _ALLOWED |= {f"object.__{access}attr__" for access in ("get", "set", "del")}
 
 
+class Overtime(BaseException):
+    """The processor time for a file of this size is used up. No reader may catch it: what was found is answered."""
+
+
 class Metered(Reading):
     """A reading whose memory and processor limits follow what the file has declared so far."""
 
     def __init__(self, size: int) -> None:
         super().__init__(limits=Limits.for_file(size))
         self._size, self._step, self._memory, self._seconds = size, 0, _address_space(), _processor_seconds()
+        if resource is not None:
+            signal.signal(signal.SIGXCPU, _overtime)
+        # Past the soft limit the reading stops by itself; a library that does not come back is ended at the hard one.
+        last = self._seconds + 22 + (size + self.limits.unpacked) // MIB
+        _limit("RLIMIT_CPU", last, hard=last)
         self._enforce(size)
 
     def unpack(self, n: int, offset: int | None = None) -> None:
@@ -36,6 +47,11 @@ class Metered(Reading):
         self._step = self.unpacked
         _limit("RLIMIT_AS", self._memory + SLACK + 4 * handled)
         _limit("RLIMIT_CPU", self._seconds + 2 + handled // MIB)
+
+
+def _overtime(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    raise Overtime
 
 
 def confine() -> bool:

@@ -59,6 +59,8 @@ class Reading:
     """By rule, how many facts beyond limits.evidence were only counted."""
     listed: set[tuple[str, str, bool]] = field(default_factory=set)
     """Expected globals that `calls` has already, as (module, name, called): one entry for each is enough."""
+    innermost: str = ""
+    """The place of the last name in `format`: the chain follows one path into nested files."""
     _unpacked: int = 0
     _count: dict[str, int] = field(default_factory=dict)
 

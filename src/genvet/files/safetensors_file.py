@@ -40,8 +40,8 @@ Span = tuple[str, str, int, tuple[int, ...], int, int]
 
 # What a page, a template engine or a chart would run if it showed the text unescaped.
 SCRIPT = re.compile(
-    r"<\s*/?\s*script\b"
-    r"|<\s*(iframe|object|embed|svg|img|link|meta|form|base)[\s/][^>]{0,500}="
+    r"<\s{0,20}/?\s{0,20}script\b"
+    r"|<\s{0,20}(iframe|object|embed|svg|img|link|meta|form|base)[\s/][^>]{0,500}="
     r"|\bon(load|error|click|focus|blur|submit|change|input|toggle|begin|end|wheel|paste|copy|resize|scroll|message"
     r"|(before)?unload|hashchange|mouse\w+|key\w+|pointer\w+|touch\w+|drag\w*|animation\w+)\s*=\s*[\"'\w]"
     r"|\b(java|vb|live)script\s*:"
@@ -179,8 +179,10 @@ def _check_layout(spans: list[Span], size: int, start: int, reading: Reading, pl
 
 
 def strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of a contiguous tensor in row-major order, in elements."""
-    strides = [1]
+    """Of a contiguous tensor in row-major order, in elements; raises Stop where they would not fit 63 bits."""
+    steps = [1]
     for n in reversed(shape[1:]):
-        strides.append(strides[-1] * max(n, 1))
-    return tuple(reversed(strides)) if shape else ()
+        steps.append(steps[-1] * max(n, 1))
+    if steps[-1] >> 63:
+        raise Stop("tensor.bounds", "a tensor's shape is out of range")
+    return tuple(reversed(steps)) if shape else ()

@@ -22,15 +22,15 @@ def _model(members: dict[str, memoryview], reading: Reading, place: str, nesting
     if folder is not None:
         inside = {name.removeprefix(folder): content for name, content in members.items() if name.startswith(folder)}
         scripted = torchscript.matches(inside)
-        formats.name(reading, "torchscript" if scripted else "torch-zip", nesting)
+        formats.name(reading, "torchscript" if scripted else "torch-zip", place, nesting)
         taken = (torchscript if scripted else torch_files).read_zip(inside, reading, place, nesting)
         return {folder + name for name in taken}
     if keras_file.matches_zip(members):
-        formats.name(reading, "keras", nesting)
+        formats.name(reading, "keras", place, nesting)
         return keras_file.read_zip(members, reading, place, nesting)
     arrays = {name: content for name, content in members.items() if numpy_file.matches(content)}
     if arrays and len(arrays) == len(members):
-        formats.name(reading, "npz", nesting)
+        formats.name(reading, "npz", place, nesting)
         numpy_file.read_arrays(arrays.items(), reading, place, nesting)
         return set(arrays)
     return set()
