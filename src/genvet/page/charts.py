@@ -89,8 +89,15 @@ def _axes(axes: Axes, data: dict[str, Any]) -> None:
     for letter, axis, scale in (("x", axes.xaxis, axes.set_xscale), ("y", axes.yaxis, axes.set_yscale)):
         if letter in log:
             scale("log")
-            axis.set_minor_formatter(NullFormatter())
+            low, high = axis.get_view_interval()
+            narrow = 0 < low and high < 50 * low  # such a stretch may hold no power of ten at all
+            axis.set_minor_formatter(FuncFormatter(_between) if narrow else NullFormatter())
         axis.set_major_formatter(FuncFormatter(_tick))
+
+
+def _between(value: float, _place: int | None = None) -> str:
+    """Labels for 2, 3 and 5 times a power of ten."""
+    return _tick(value) if f"{value:e}"[0] in "235" else ""
 
 
 def _tick(value: float, _place: int | None = None) -> str:

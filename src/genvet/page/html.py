@@ -106,11 +106,13 @@ class Scan:
 
     @property
     def why(self) -> str:
-        """The worst finding's summary."""
+        """The worst finding, in a line."""
         if self.report is None:
             return self.error
         worst = max(self.report.findings, key=lambda f: f.severity.rank, default=None)
-        return worst.summary if worst else self.report.verdict.unchecked
+        if worst is None:
+            return self.report.verdict.unchecked
+        return worst.summary if worst.severity is Severity.INFO else f"{worst.technique}: {worst.reason}"
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,13 @@ class Shown:
     figure: Figure
     source: Markup | None = None
     width: int = 0
+    height: int = 0
     note: str = ""
+
+    @property
+    def wide(self) -> bool:
+        """Whether it takes a row of its own: a row of pictures, or a large grid."""
+        return self.width > min(2 * self.height, 700)
 
     @property
     def chart(self) -> bool:
@@ -168,7 +176,8 @@ def show(figure: Figure, folder: Path) -> Shown:
         data, kind = _beside(figure.file, folder)
     except (ValueError, OSError) as error:
         return Shown(figure, note=f"not shown: {error}")
-    return Shown(figure, _data_url(data, _MAGIC[kind][1]), _width(data) if kind == "png" else 0)
+    width, height = _size(data) if kind == "png" else (0, 0)
+    return Shown(figure, _data_url(data, _MAGIC[kind][1]), width, height)
 
 
 def _beside(name: str, folder: Path) -> tuple[bytes, str]:
@@ -185,10 +194,11 @@ def _beside(name: str, folder: Path) -> tuple[bytes, str]:
     return data, matched[1]
 
 
-def _width(png: bytes) -> int:
-    """How wide to show a picture: small ones are enlarged by a whole factor, so that pixels stay square."""
-    (width,) = struct.unpack(">I", png[16:20]) if len(png) >= 24 else (0,)
-    return width * max(1, 560 // width) if width else 0
+def _size(png: bytes) -> tuple[int, int]:
+    """How large to show a picture: small ones are enlarged by a whole factor, so that pixels stay square."""
+    width, height = struct.unpack(">II", png[16:24]) if len(png) >= 24 else (0, 0)
+    factor = max(1, 420 // max(width, 1))
+    return width * factor, height * factor
 
 
 def _data_url(data: bytes, mime: str) -> Markup:
@@ -207,7 +217,7 @@ def _pages() -> Environment:
         lstrip_blocks=True,
     )
     pages.globals |= {"reasons": REASONS, "most_rows": MOST_ROWS}
-    pages.filters |= {"number": number, "bytes": readable_bytes, "interval": _interval, "cell": cell}
+    pages.filters |= {"number": number, "bytes": readable_bytes, "interval": _interval, "cell": cell, "when": _when}
     return pages
 
 
@@ -251,3 +261,12 @@ def _interval(measure: Measure) -> str:
     if measure.low is None and measure.high is None:
         return ""
     return f"{number(measure.low)} to {number(measure.high)}"
+
+
+def _when(made_at: str) -> str:
+    """UTC, for a person.
+
+    >>> _when("2026-01-02T03:04:05+00:00")
+    '2026-01-02 03:04:05 UTC'
+    """
+    return made_at.removesuffix("+00:00").removesuffix("Z").replace("T", " ") + " UTC"
