@@ -9,7 +9,7 @@ import pytest
 import torch
 from style_oracle import part_of, shake
 
-from genvet.core.errors import BadInput
+from genvet.core.errors import BadInput, Unsupported
 from genvet.core.rng import Rng
 from genvet.nets import style_layouts, stylegan1, stylegan2, stylegan3
 from genvet.nets.style_places import prefix
@@ -98,6 +98,12 @@ def test_tensors_of_any_shape_are_read_without_a_crash(name, shape):
     assert candidate.score < 0.5
     with pytest.raises(BadInput):
         candidate.build(theirs)
+
+
+@pytest.mark.parametrize("name", ["rosinality", "genforce"])
+def test_a_layout_without_a_place_for_some_weights_says_so(name):
+    with pytest.raises(Unsupported, match="no place for"):
+        style_layouts.layout("stylegan2", name).write(make(architecture="resnet").module.state_dict())
 
 
 def test_layouts_by_name():

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from genvet.core.errors import BadInput
+from genvet.nets import stylegan1_layouts, stylegan3_network
 from genvet.nets.style_places import Layout, plain_names
 from genvet.nets.stylegan2_layouts import STYLEGAN2
 
-LAYOUTS: dict[str, tuple[Layout, ...]] = {"stylegan2": STYLEGAN2}
-"""By architecture. The first of each is our own."""
+LAYOUTS: dict[str, tuple[Layout, ...]] = {
+    "stylegan1": (stylegan1_layouts.GENVET,),
+    "stylegan2": STYLEGAN2,
+    "stylegan3": (stylegan3_network.LAYOUT,),
+}
+"""By architecture: the layouts that tensors can be written in, our own first."""
 
 
 def layout(net: str, name: str) -> Layout:

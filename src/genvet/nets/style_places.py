@@ -12,6 +12,8 @@ from functools import cached_property
 
 from torch import Tensor
 
+from genvet.core.errors import Unsupported
+
 Change = Callable[[Tensor], Tensor]
 SIZES = tuple(4 << i for i in range(11))
 """Resolutions that a table covers."""
@@ -69,9 +71,11 @@ class Layout:
         return ours
 
     def write(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Theirs from ours. What this layout has no place for is left out; see `lost`."""
+        """Theirs from ours; raises Unsupported where weights have no place. The filters are theirs by default."""
         if not self._by_ours:
             return dict(state)
+        if lost := [name for name in self.lost(state) if not name.endswith("resample_filter")]:
+            raise Unsupported(f"the layout {self.name} has no place for {len(lost)} tensors, such as {lost[0]}")
         places = ((self._by_ours[name], tensor) for name, tensor in state.items() if name in self._by_ours)
         return {place.theirs: place.write(tensor) for place, tensor in places}
 

@@ -18,7 +18,6 @@ from genvet.core.rng import Rng
 from genvet.nets.candidate import Candidate
 from genvet.nets.matching import outline
 from genvet.nets.style_mapping import seeded
-from genvet.nets.style_places import Layout
 from genvet.nets.style_rebuild import (
     Proposal,
     contradictions,
@@ -31,11 +30,10 @@ from genvet.nets.style_rebuild import (
     sizes,
     whole,
 )
-from genvet.nets.stylegan3_network import Config, Network
+from genvet.nets.stylegan3_network import LAYOUT, Config, Network
 
 OPTIONS: dict[str, tuple[str, ...]] = {}
 """What bare weights cannot tell: nothing that an option could settle."""
-LAYOUT = Layout("nvlabs", ("synthesis.input.freqs", "synthesis.input.phases"), lambda: iter(()))
 _NAME = re.compile(r"synthesis\.L(\d{1,3})_(\d{1,5})_(\d{1,5})\.")
 _LARGEST = 4096
 

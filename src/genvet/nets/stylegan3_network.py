@@ -15,6 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genvet.nets.style_mapping import GAIN, SLOPE, Linear, Mapping, MappingConfig, draw
+from genvet.nets.style_places import Layout
+
+LAYOUT = Layout("nvlabs", ("synthesis.input.freqs", "synthesis.input.phases"), lambda: iter(()))
+"""Its tensors have these names wherever it is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +238,7 @@ class Layer(nn.Module):
         x = torch.addcmul(self.bias.to(x.dtype)[:, None, None], x, d.to(x.dtype)[:, :, None, None])
         if self.stage.rgb:
             return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
-        x = self._resampled(x)
-        return x
+        return self._resampled(x)
 
     def _modulation(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scales of inputs (n, inputs) and outputs (n, outputs or 1), and the weight that they belong to."""
@@ -253,13 +256,13 @@ class Layer(nn.Module):
     def _resampled(self, x: Tensor) -> Tensor:
         """Up, leaky rectifier, clamp, down to the layer's size."""
         stage, here = self.stage, x.shape[2]
-        up = self.up_filter.float() if self.up_filter is not None else None
-        down = self.down_filter.float() if self.down_filter is not None else None
+        up, down = (None if f is None else f.float() for f in (self.up_filter, self.down_filter))
         before, after = padding(stage, here, _taps(up), _taps(down))
-        x = resample(x, operator(here, up, stage.up, (before, after)) * stage.up)
-        x = F.leaky_relu(x, SLOPE) * GAIN
+        # The rectifier is homogeneous: its gain is taken into the filter, half of it on each axis.
+        gain = stage.up * math.sqrt(GAIN)
+        x = F.leaky_relu_(resample(x, operator(here, up, stage.up, (before, after)) * gain), SLOPE)
         if self.clamp is not None:
-            x = x.clamp(-self.clamp, self.clamp)
+            x = x.clamp(-self.clamp, self.clamp) if x.requires_grad else x.clamp_(-self.clamp, self.clamp)
         if down is not None and down.ndim == 2:
             kernel = down.to(x.dtype).flip(0, 1).expand(x.shape[1], 1, -1, -1)
             return F.conv2d(x, kernel, stride=stage.down, groups=x.shape[1])
