@@ -191,6 +191,15 @@ def test_zip_cut_short_is_salvaged() -> None:
     assert told(file)
 
 
+def test_models_in_one_archive_keep_apart() -> None:
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    model = struct.pack("<Q", len(header)) + header + b"\0\0\x80\x3f"
+    assert [p.name for p in read(zipped({"G.safetensors": model})).parts] == [""]
+    file = read(zipped({"G.safetensors": model, "sub/D.safetensors": model}))
+    assert [p.name for p in file.parts] == ["G.safetensors", "sub/D.safetensors"]
+    assert file.format == "zip > safetensors"
+
+
 def test_programs_are_told() -> None:
     assert "archive.executable" in rules(read(zipped({"weights.bin": b"\x7fELF" + b"\0" * 60, "m": BENIGN})))
     assert "archive.executable" in rules(read(zipped({"setup.py": b"import os\n", "m": BENIGN})))

@@ -129,6 +129,24 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "keras.lambda" in rules(file), "the settings are found without it"
 
 
+def test_other_files_are_not_followed(tmp_path: Path) -> None:
+    """HDF5 can link to other files, and keep a dataset's bytes in them."""
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.create_dataset("x", data=KERNEL)
+    (tmp_path / "raw").write_bytes(KERNEL.tobytes())
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        group = file.create_group("linked")
+        group["x"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/x")
+        file.create_dataset("kept", (4, 3), np.float32, external=[(str(tmp_path / "raw"), 0, 48)])
+        file.create_dataset("own", data=KERNEL)
+    file = read_in_child((tmp_path / "m.h5").read_bytes(), "test")
+    assert {(e.rule, e.place) for e in file.evidence} == {
+        ("archive.unreadable", "linked"),
+        ("archive.unreadable", "kept"),
+    }
+    assert list(file.parts[0].tensors) == ["own"]
+
+
 def test_circles_end() -> None:
     out = io.BytesIO()
     with h5py.File(out, "w") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ from genvet.files.safetensors_file import strides
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DEPTH = 32
+_NOWHERE = 0xFFFFFFFFFFFFFFFF
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 
 
@@ -68,6 +70,8 @@ def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
         return
     config = _attribute(file, "model_config")
     settings = _settings(config, reading, place) if config else {}
+    if training := _attribute(file, "training_config"):
+        _settings(training, reading, place)
     group = file
     with suppress(Exception):
         group = file["model_weights"] if "model_weights" in file else file
@@ -192,9 +196,11 @@ def _tensor(dataset: Any, reading: Reading, place: str) -> TensorSpec | None:
         if getattr(dataset.dtype, "kind", "O") not in "OSU":
             reading.note("tensor.dtype", f"a dataset of the kind {printable(dataset.dtype, 40)}", place=place)
         return None
-    size = ITEM[dtype]
-    for n in shape:
-        size *= n
+    size = ITEM[dtype] * math.prod(shape)
+    if size and getattr(dataset.id, "layout_class", 0) == 1 and dataset.id.data_offset == _NOWHERE:
+        # The library would give zeros; others follow the name of an external file.
+        reading.note("archive.unreadable", "the dataset's numbers are not in this file", place=place)
+        return None
     reading.unpack(size)
     array = dataset[()]
     content = array.astype(array.dtype.newbyteorder("<")).tobytes()

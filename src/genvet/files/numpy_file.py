@@ -20,8 +20,9 @@ HEADER_CAP = 64 * 1024
 
 # The format writes its header as a Python dict with exactly these three keys, in this order.
 _HEADER = re.compile(
-    r"\{'descr': (?P<descr>'[^'\\]{1,40}'|\[.{0,60000}\]), 'fortran_order': (?P<fortran>True|False),"
-    r" 'shape': \((?P<shape>[0-9 ,L]{0,2000})\), ?\}\s*"
+    r"\{\s{0,9}'descr'\s{0,9}:\s{0,9}(?P<descr>'[^'\\]{1,40}'|\[.{0,60000}\])\s{0,9},"
+    r"\s{0,9}'fortran_order'\s{0,9}:\s{0,9}(?P<fortran>True|False)\s{0,9},"
+    r"\s{0,9}'shape'\s{0,9}:\s{0,9}\((?P<shape>[0-9 ,L]{0,2000})\)[\s,]{0,9}\}\s*"
 )
 KINDS = {
     **{f"f{n}": f"float{8 * n}" for n in (2, 4, 8)},

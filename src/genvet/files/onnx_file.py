@@ -17,22 +17,25 @@ _STANDARD = {"", "ai.onnx", "ai.onnx.ml"}
 
 
 def matches(data: memoryview) -> bool:
-    """A ModelProto: a small format version, a graph, and only fields that the format knows."""
-    if bytes(data[:1]) != b"\x08":
+    """A ModelProto: a small format version, a graph, and only fields that the format knows, in any order."""
+    if not len(data) or data[0] >> 3 not in _TOP:
         return False
     seen: set[int] = set()
+    at = fields_seen = 0
     try:
-        at = 0
-        while at < len(data) and len(seen) < 100:
+        while at < len(data) and fields_seen < 1000:
             tag, value = varint(data, at)
             length, after = varint(data, value)
-            if tag >> 3 not in _TOP or tag & 7 not in (0, 2) or (tag == 8 and not 1 <= length <= 100):
+            number, wire = tag >> 3, tag & 7
+            if number not in _TOP or wire not in (0, 2) or (number == _IR and not 1 <= length <= 100):
                 return False
-            seen.add(tag >> 3)
-            at = after + (length if tag & 7 else 0)
+            seen.add(number)
+            fields_seen += 1
+            at = after + (length if wire else 0)
     except Stop:
-        return _GRAPH in seen
-    return _GRAPH in seen
+        pass
+    # Where the last field reaches past the end, it is a model that was cut short.
+    return {_IR, _GRAPH} <= seen
 
 
 def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:

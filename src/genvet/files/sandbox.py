@@ -187,7 +187,7 @@ def _reader(pipe: BinaryIO) -> Callable[[int], memoryview]:
 
 
 def _ending(status: int) -> str:
-    if status == -signal.SIGKILL or status == -getattr(signal, "SIGXCPU", 0):
+    if -status in (getattr(signal, "SIGKILL", 9), getattr(signal, "SIGXCPU", 24)):
         return "it used more processor time or memory than a file of this size may"
     return f"the reading process ended with status {status}"
 
