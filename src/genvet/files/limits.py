@@ -16,8 +16,8 @@ except ImportError:  # Windows has no such limits: there only the audit hook hol
 
 SLACK = 64 * MIB
 # Sealed, a reader needs nothing of the interpreter that is audited, except these:
-# compiling to a syntax tree, and looking at its own frames when an error is raised.
-_ALLOWED = {"compile", "builtins.id", "sys._getframe", "sys.excepthook"}
+# compiling to a syntax tree, making arrays of numbers, and looking at its own frames when an error is raised.
+_ALLOWED = {"compile", "builtins.id", "array.__new__", "sys._getframe", "sys.excepthook"}
 _ALLOWED |= {f"object.__{access}attr__" for access in ("get", "set", "del")}
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
+from array import array
 
 from genvet.core.modelfile import TensorSpec
 from genvet.files.answer import ITEM
-from genvet.files.protobuf import fields, message, signed, text, varint, varints, whole
+from genvet.files.protobuf import fields, message, text, varints, whole
 from genvet.files.reading import Reading, Stop
 from genvet.files.safetensors_file import strides
 
@@ -31,6 +33,7 @@ TYPES = {
     17: "float8_e4m3fn",
     19: "float8_e5m2",
 }
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _DIMS, _TYPE, _SEGMENT, _FLOATS, _INT32, _STRINGS, _INT64, _NAME = 1, 2, 3, 4, 5, 6, 7, 8
 _RAW, _DOUBLES, _UINT64, _EXTERNAL, _LOCATION = 9, 10, 11, 13, 14
 
@@ -90,27 +93,22 @@ def _content(
             return b"".join(bytes(message(v)) for v in values)
         if number == _RAW:
             raise Stop("onnx.malformed", "a tensor with two raw fields", start)
-        return _packed(dtype, values, start)
+        return _packed(dtype, values)
     return b""
 
 
-def _packed(dtype: str, values: list[int | memoryview], start: int) -> bytes:
+def _packed(dtype: str, values: list[int | memoryview]) -> bytes:
     """Lists of numbers, in the width of the tensor's elements; narrower floats are stored as their bits."""
     width = ITEM[dtype]
+    if width not in _CODES:
+        raise Stop("onnx.malformed", f"whole numbers in a tensor of {dtype}")
     mask = (1 << (8 * width)) - 1
-    out = bytearray()
+    out = array(_CODES[width])
     for value in values:
-        numbers = [signed(value)] if isinstance(value, int) else _numbers(value, start)
-        out += b"".join((n & mask).to_bytes(width, "little") for n in numbers)
-    return bytes(out)
-
-
-def _numbers(data: memoryview, start: int) -> list[int]:
-    found, at = [], 0
-    while at < len(data):
-        value, at = varint(data, at, start)
-        found.append(signed(value))
-    return found
+        out.extend(n & mask for n in varints(value))
+    if sys.byteorder == "big":
+        out.byteswap()
+    return out.tobytes()
 
 
 def single(value: int | memoryview) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterator
 
 from genvet.files.reading import Stop
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_MASK = (1 << 64) - 1
 
 
 def fields(data: memoryview, start: int = 0) -> Iterator[tuple[int, int | memoryview, int]]:
@@ -46,19 +48,26 @@ def varint(data: memoryview, at: int, start: int = 0) -> tuple[int, int]:
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, at
+            return value & _MASK, at
         shift += 7
     raise Stop("onnx.malformed", "a number of more than ten bytes", start + at)
 
 
-def varints(data: memoryview | int) -> list[int]:
-    """A packed list of signed numbers, or the single one that an unpacked field holds."""
+def varints(data: memoryview | int) -> array[int]:
+    """A packed list of signed numbers, or the single one that an unpacked field holds. Eight bytes each, no more."""
     if isinstance(data, int):
-        return [signed(data)]
-    found, at = [], 0
-    while at < len(data):
-        value, at = varint(data, at, 1)
-        found.append(signed(value))
+        return array("q", (signed(data),))
+    found = array("q")
+    value = shift = 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            found.append(signed(value & _MASK))
+            value = shift = 0
+        elif (shift := shift + 7) > 63:
+            raise Stop("onnx.malformed", "a number of more than ten bytes")
+    if shift:
+        raise Stop("onnx.malformed", "a list of numbers that ends inside one")
     return found
 
 

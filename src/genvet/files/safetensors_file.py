@@ -46,9 +46,9 @@ SCRIPT = re.compile(
     r"|(before)?unload|hashchange|mouse\w+|key\w+|pointer\w+|touch\w+|drag\w*|animation\w+)\s*=\s*[\"'\w]"
     r"|\b(java|vb|live)script\s*:"
     r"|\bdata\s*:\s*text/html"
-    r"|\{\{.{0,200}?\}\}|\{%.{0,200}?%\}|\$\{.{0,200}?\}|<%.{0,200}?%>|#\{.{0,200}?\}"
+    r"|\{\{[^{}]{0,200}\}\}|\{%[^{}]{0,200}%\}|\$\{[^{}]{0,200}\}|<%[^<>]{0,200}%>|#\{[^{}]{0,200}\}"
     r"|__(class|globals|import|subclasses|builtins|mro)__",
-    re.IGNORECASE | re.DOTALL,
+    re.IGNORECASE,
 )
 
 
