@@ -17,7 +17,7 @@ test: .venv/dev
 	$(BIN)/pytest -n auto --dist loadfile
 
 docs: .venv/dev
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks
