@@ -216,6 +216,9 @@ def test_half_precision_stays_near(dtype, error):
     generator.module.synthesis.precision = dtype
     x = generator(z)
     assert x.dtype == torch.float32 and 0 < float((x - exact).abs().max()) < error * float(exact.abs().max())
+    generator.module.synthesis.precision = None
+    generator.module.to(dtype)
+    assert float((generator(z) - exact).abs().max()) < error * float(exact.abs().max())
 
 
 def test_every_difference_is_told_in_the_files_own_names():

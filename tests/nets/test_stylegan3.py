@@ -163,6 +163,9 @@ def test_half_precision_stays_near(dtype, error):
     x = generator(z)
     assert x.dtype == torch.float32
     assert 0 < float((x - exact).abs().max()) < error * float(exact.abs().max())
+    generator.module.synthesis.precision = None
+    generator.module.to(dtype)
+    assert float((generator(z) - exact).abs().max()) < error * float(exact.abs().max())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 
+HALF = (torch.bfloat16, torch.float16)
 SLOPE = 0.2
 """Of the leaky rectifier in every style generator."""
 GAIN = math.sqrt(2)
@@ -116,3 +118,28 @@ class Mapping(nn.Module):
             z = latent.sample(start, start + 1024, rng).to(device)
             total += self(z, None if labels is None else labels.to(device)).sum(dim=0)
         return total / n
+
+
+class StyleNetwork(nn.Module):
+    """z (n, z_dim) -> images (n, channels, size, size), about [-1, 1] and not clipped.
+
+    `.to(torch.bfloat16)` takes the convolutions' weights to half precision, and with them the activations. All that is
+    small or steers them (mapping, styles, filters, waves) stays in float32.
+    """
+
+    def __init__(self, mapping: Mapping, synthesis: nn.Module, num_ws: int) -> None:
+        super().__init__()
+        self.mapping, self.synthesis, self.num_ws = mapping, synthesis, num_ws
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        w = self.mapping(z, labels)
+        x: Tensor = self.synthesis(w[:, None].expand(-1, self.num_ws, -1))
+        return x
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def change(t: Tensor) -> Tensor:
+            changed = fn(t)
+            halved = changed.dtype in HALF and t.dtype not in HALF
+            return t.to(changed.device) if halved and t.ndim != 4 else changed
+
+        return super()._apply(change, recurse)

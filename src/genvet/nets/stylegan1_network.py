@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genvet.nets.style_mapping import GAIN, SLOPE, Linear, Mapping, MappingConfig, draw
+from genvet.nets.style_mapping import GAIN, SLOPE, Linear, Mapping, MappingConfig, StyleNetwork, draw
 
 Noise = Literal["const", "none", "random"]
 
@@ -43,18 +43,11 @@ class Config:
         return 2 * (self.size.bit_length() - 2)
 
 
-class Network(nn.Module):
-    """z (n, z_dim) -> images (n, channels, size, size), about [-1, 1] and not clipped."""
+class Network(StyleNetwork):
+    """The mapping and the synthesis of one config."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.mapping = Mapping(config.mapping, early=True)
-        self.synthesis = Synthesis(config)
-
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        w = self.mapping(z, labels)
-        x: Tensor = self.synthesis(w[:, None].expand(-1, self.synthesis.num_ws, -1))
-        return x
+        super().__init__(Mapping(config.mapping, early=True), Synthesis(config), config.num_ws)
 
 
 class Synthesis(nn.Module):
@@ -73,8 +66,8 @@ class Synthesis(nn.Module):
 
     def forward(self, ws: Tensor) -> Tensor:
         ws, size = ws.float(), 4
-        x = self.get_submodule("b4").const
-        x = x.to(self.precision or x.dtype).expand(len(ws), -1, -1, -1)
+        x = self.get_submodule("b4").const.expand(len(ws), -1, -1, -1)
+        x = x.to(self.precision or self.get_submodule("b4.conv1").weight.dtype)
         for i in range(self.num_ws // 2):
             size = 4 << i
             x = self.get_submodule(f"b{size}")(x, ws[:, 2 * i : 2 * i + 2], self.noise)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genvet.nets.style_mapping import GAIN, SLOPE, Linear, Mapping, MappingConfig, draw
+from genvet.nets.style_mapping import GAIN, SLOPE, Linear, Mapping, MappingConfig, StyleNetwork, draw
 
 Architecture = Literal["skip", "resnet", "orig"]
 Noise = Literal["const", "none", "random"]
@@ -47,18 +47,11 @@ class Config:
         return 2 * len(self.widths)
 
 
-class Network(nn.Module):
-    """z (n, z_dim) -> images (n, channels, size, size), about [-1, 1] and not clipped."""
+class Network(StyleNetwork):
+    """The mapping and the synthesis of one config."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.mapping = Mapping(config.mapping)
-        self.synthesis = Synthesis(config)
-
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        w = self.mapping(z, labels)
-        x: Tensor = self.synthesis(w[:, None].expand(-1, self.synthesis.num_ws, -1))
-        return x
+        super().__init__(Mapping(config.mapping), Synthesis(config), config.num_ws)
 
 
 class Synthesis(nn.Module):
@@ -77,7 +70,7 @@ class Synthesis(nn.Module):
             self.add_module(f"b{size}", Block(config, i))
 
     def forward(self, ws: Tensor) -> Tensor:
-        x, image = torch.empty(0, dtype=self.precision or self.get_submodule("b4").const.dtype), None
+        x, image = torch.empty(0, dtype=self.precision or self.get_submodule("b4.conv1").weight.dtype), None
         for i, size in enumerate(self.sizes):
             # b4 has one convolution, every other block two; each reads one w more, for its image.
             first = max(2 * i - 1, 0)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genvet.nets.style_mapping import GAIN, SLOPE, Linear, Mapping, MappingConfig, draw
+from genvet.nets.style_mapping import GAIN, SLOPE, Linear, Mapping, MappingConfig, StyleNetwork, draw
 from genvet.nets.style_places import Layout
 
 LAYOUT = Layout("nvlabs", ("synthesis.input.freqs", "synthesis.input.phases"), lambda: iter(()))
@@ -133,18 +133,11 @@ class Config:
         )
 
 
-class Network(nn.Module):
-    """z (n, z_dim) -> images (n, channels, size, size), about [-1, 1] and not clipped."""
+class Network(StyleNetwork):
+    """The mapping and the synthesis of one config."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.mapping = Mapping(config.mapping)
-        self.synthesis = Synthesis(config)
-
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        w = self.mapping(z, labels)
-        x: Tensor = self.synthesis(w[:, None].expand(-1, self.synthesis.num_ws, -1))
-        return x
+        super().__init__(Mapping(config.mapping), Synthesis(config), config.num_ws)
 
 
 class Synthesis(nn.Module):
@@ -163,7 +156,7 @@ class Synthesis(nn.Module):
 
     def forward(self, ws: Tensor) -> Tensor:
         ws = ws.float()
-        x = self.input(ws[:, 0]).to(self.precision or self.input.weight.dtype)
+        x = self.input(ws[:, 0]).to(self.precision or self.get_submodule(self.names[0]).weight.dtype)
         for i, name in enumerate(self.names, 1):
             x = self.get_submodule(name)(x, ws[:, i])
         return x.float() * self.output_scale
