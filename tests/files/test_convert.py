@@ -84,8 +84,43 @@ def test_what_cannot_be_written_is_told(tmp_path):
     save(build("dcgan", {"latent": 5, "capacity": 4, "size": 8}), tmp_path / "g.safetensors")
     with pytest.raises(BadInput, match="no layout"):
         convert(tmp_path / "g.safetensors", tmp_path / "h.safetensors", layout="nvlabs")
+    style = build("stylegan2", {"size": 8, "z_dim": 4, "w_dim": 4, "channel_base": 32, "channel_max": 8})
+    save(style, tmp_path / "s.safetensors")
+    with pytest.raises(Unsupported, match="ONNX"):
+        convert(tmp_path / "s.safetensors", tmp_path / "s.onnx")
     with pytest.raises(BadInput, match="cannot write"):
         convert(tmp_path / "g.safetensors", tmp_path / "g.safetensors" / "h.safetensors")
+
+
+WHOLE = [
+    ["linear", "main.0", [6, 32], 0, False], ["norm", "main.1", [32], 1e-5, True], ["leaky_relu", "", [], 0.2, True],
+    ["reshape", "", [8, 2, 2], 0, True], ["upconv", "main.3", [8, 6, 3, 2, 1, 1], 0, True], ["elu", "", [], 0, True],
+    ["upsample", "", [2], 0, True], ["conv", "main.4", [6, 4, 3, 1, 1], 0, True], ["norm", "n", [4], 1e-3, True],
+    ["selu", "", [], 0, True], ["upconv", "last", [4, 1, 4, 2, 1, 0], 0, False], ["sigmoid", "", [], 0, True],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("net", "config"),
+    [
+        ("dcgan", {"latent": 5, "capacity": 4, "size": 12, "channels": 3}),
+        ("stack", {"layers": WHOLE, "latent": 6, "output": "unit"}),
+    ],
+)
+def test_plain_generators_go_out_as_onnx_and_come_back(tmp_path, net, config):
+    onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    torch.manual_seed(0)
+    generator = build(net, config)
+    for name, value in generator.module.state_dict().items():
+        if name.endswith("running_mean"):
+            value.normal_()
+    generator.module.eval()
+    save(generator, tmp_path / "g.safetensors")
+    convert(tmp_path / "g.safetensors", tmp_path / "g.onnx")
+    onnx.checker.check_model(str(tmp_path / "g.onnx"), full_check=True)
+    (back,) = load(tmp_path / "g.onnx").generators.values()
+    assert (back.output, back.shape) == (generator.output, generator.shape)
+    torch.testing.assert_close(back.sample(5, Rng(0)), generator.sample(5, Rng(0)), rtol=1e-5, atol=1e-5)
 
 
 def test_style_generators_take_other_names(tmp_path):

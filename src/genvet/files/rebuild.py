@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from genvet.core.errors import BadInput, GenVetError
+from genvet.core.errors import BadInput, GenVetError, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.modelfile import Evidence, ModelFile, Part
 from genvet.core.printable import printable
@@ -17,11 +17,15 @@ from genvet.core.rng import Rng
 from genvet.files.tensors import tensors
 from genvet.nets.build import parse
 from genvet.nets.candidate import Candidate
+from genvet.nets.cost import cost
 from genvet.nets.critics import what_else
+from genvet.nets.onnx_network import OnnxNetwork
 from genvet.nets.recognise import candidates, nearest, split
 
 MOST_DIFFERENCES = 100
 """Facts of one part that are kept."""
+MOST_OPERATIONS, MOST_VALUES = 1 << 43, 1 << 28
+"""That one sample may take; a StyleGAN of 1024 pixels takes 2^38 and 2^26."""
 _NEAR = 0.5
 """From this score on, a network that does not fit is still named, tensor by tensor."""
 
@@ -103,6 +107,7 @@ def _built(candidate: Candidate, found: dict[str, Tensor]) -> Generator:
         warnings.simplefilter("ignore")  # torch warns of odd shapes, which are a file's business
         try:
             generator = candidate.build(found)
+            _check_cost(generator)
             x = _first(generator)
         except (RuntimeError, ValueError, IndexError, ZeroDivisionError, MemoryError) as error:
             if isinstance(error, GenVetError):
@@ -111,6 +116,16 @@ def _built(candidate: Candidate, found: dict[str, Tensor]) -> Generator:
     if tuple(x.shape) != (1, *generator.shape):
         raise BadInput("the network gives something else", expected=str(generator.shape), got=str(tuple(x.shape[1:])))
     return generator
+
+
+def _check_cost(generator: Generator) -> None:
+    """Raises Unsupported where one sample would take too much; a graph of ONNX makes sure of that by itself."""
+    if isinstance(generator.module, OnnxNetwork):
+        generator.module.dry_run()
+        return
+    asked = cost(generator)
+    if asked.operations > MOST_OPERATIONS or asked.largest > MOST_VALUES:
+        raise Unsupported(f"one sample takes {asked.operations:.1e} operations, and {asked.largest:.1e} values at once")
 
 
 @torch.inference_mode()
