@@ -117,6 +117,8 @@ REFUSED = {
     "off the list": (global_("textwrap", "dedent") + CALL, "call.unlisted"),
     "imported only": (global_("textwrap", "dedent") + b".", "call.unlisted"),
     "an unknown function": (global_("mypackage", "start") + CALL, "call.unlisted"),
+    "a storage that is called": (global_("torch", "FloatStorage") + b"(I999999999999\ntR.", "call.unlisted"),
+    "bytes of a terabyte": (global_("builtins", "bytearray") + b"(I999999999999\ntR.", "pickle.malformed"),
     "a dotted global": (stack_global("builtins", "print.__class__.mro") + b")R.", "call.dangerous"),
     "a dotted global of a listed module": (
         stack_global("collections", "OrderedDict.update") + b")R.",
@@ -144,6 +146,11 @@ REFUSED = {
     "a frame too short": (b"\x80\x04\x95" + struct.pack("<Q", 3) + b"\x8c\x05hello.", "pickle.frame"),
     "a frame too long": (b"\x80\x04\x95" + struct.pack("<Q", 9) + b"N.", "pickle.frame"),
     "a frame in a frame": (b"\x80\x04" + (b"\x95" + struct.pack("<Q", 11)) * 2 + b"N.", "pickle.frame"),
+    "a payload where CPython goes on after such a frame": (
+        b"\x80\x04\x95" + struct.pack("<Q", 3) + b"G\0\0" + bytes(8) + b"cos\nsystem\nK\x01\x85R.",
+        "call.dangerous",
+    ),
+    "a number that loaders read differently": (b"I010\n.", "pickle.malformed"),
     "an empty stack": (b"\x80\x04.", "pickle.malformed"),
     "no MARK": (b"\x80\x04e.", "pickle.malformed"),
     "values left over": (b"NN.", "pickle.malformed"),

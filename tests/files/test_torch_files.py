@@ -167,6 +167,17 @@ def test_numpy_arrays_and_numbers(protocol):
     assert (reading.metadata["n"], reading.metadata["m"]) == ("2.5", "True")
 
 
+def test_arrays_of_python_2():
+    """Protocol 0, the data a `str`: StyleGAN 1 came like this."""
+    raw = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I2\ntcnumpy\ndtype\n(S'f4'\nI0\nI1\ntR"
+        b"(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbI00\nS'\\x00\\x00\\x80?\\x00\\x00\\x00\\xc0'\ntb."
+    )
+    reading = read(raw)
+    assert not reading.evidence
+    assert values(reading)["tensor"].tolist() == [1.0, -2.0]
+
+
 def test_a_big_endian_file_is_swapped():
     source = zipfile.ZipFile(io.BytesIO(saved({"w": torch.tensor([1.0, -2.0])})))
     members = {n.partition("/")[2]: memoryview(source.read(n)) for n in source.namelist()}
@@ -288,7 +299,26 @@ def test_source_is_judged_as_it_was_when_it_would_have_run():
         assert "source.system" in told(raw)
 
 
+SEQUENTIAL = (
+    b"\x80\x02ctorch.nn.modules.container\nSequential\n)\x81}(" + text("_modules") + b"}" + text("_parameters") + b"}ub"
+)
+
 HOSTILE = {
+    "a module that grows after its state": (SEQUENTIAL + b"(NNe.", {"pickle.malformed"}),
+    "a module whose weights are set twice": (SEQUENTIAL + b"}b.", {"pickle.malformed"}),
+    "a module thrown away, with a hook": (
+        SEQUENTIAL.replace(text("_modules") + b"}", text("_forward_hooks") + b"}K\x01K\x01s" + text("_modules") + b"}")
+        + b"0N.",
+        {"pickle.hook"},
+    ),
+    "a parameter changed after it was made": (
+        pickle.dumps({"w": nn.Parameter(torch.zeros(2))}, 2)[:-2] + b"}bs.",
+        {"pickle.malformed"},
+    ),
+    "an array changed after it was made": (
+        pickle.dumps([np.zeros(2)], 2)[:-2] + b"K\x00K\x01sa.",
+        {"pickle.malformed"},
+    ),
     "a nested pickle that calls": (
         dumps(Reduce(Global("torch.storage", "_load_from_bytes"), (EVIL,)), 4),
         {"call.dangerous", "pickle.nested"},

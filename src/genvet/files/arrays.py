@@ -73,6 +73,8 @@ def scalar(args: tuple[Any, ...], offset: int) -> Any:
 
 def array(reading: Reading, record: Record) -> TensorSpec | None:
     """The array as a tensor over bytes kept in `reading`; None for arrays of texts, dates or records."""
+    if record.items or record.elements:
+        raise Stop("pickle.malformed", f"the numpy array at byte {record.offset} is changed after it was made")
     match record.state:
         case (int(), tuple() as shape, Record() as dtype, fortran, raw) if record.state[0] <= 3:
             return _tensor(reading, dtype, raw, shape, bool(fortran))
@@ -118,7 +120,8 @@ def _dtype(record: Any) -> tuple[str, str]:
     order = record.state[1] if isinstance(record.state, tuple) and len(record.state) > 1 else "<"
     if code[:1] in "<>|=":
         code, order = code[1:], code[0]
-    if code not in _KINDS:
+    compound = isinstance(record.state, tuple) and any(part is not None for part in record.state[2:5])
+    if code not in _KINDS or compound:
         rule = "pickle.object-array" if code[:1] == "O" else "tensor.dtype"
         raise Stop(rule, f"a numpy array of dtype {code!r:.40}")
     return _KINDS[code], ">" if order == ">" else "<"

@@ -57,6 +57,14 @@ _EXPECTED = {
 }
 EXPECTED = frozenset((module, name) for module, names in _EXPECTED.items() for name in names.split())
 
+# Only ever named, as an argument: called, they would allocate whatever they are asked for.
+_NAMED_ONLY = frozenset(
+    [("torch", name) for name in (*STORAGES, "Tensor")]
+    + [("torch.cuda", name) for name in STORAGES]
+    + [("torch.storage", "UntypedStorage"), ("torch.storage", "TypedStorage"), ("torch._tensor", "Tensor")]
+    + [("torch.nn.parameter", "Parameter"), ("torch.nn.parameter", "Buffer"), ("numpy", "ndarray")]
+)
+
 _EXPECTED_CLASSES = re.compile(
     r"torch\.nn\.(modules|utils)\.[a-z_0-9.]+ _?[A-Z]\w*"  # whole pickled modules: tensors are read from the record
     r"|torch\.optim\.[a-z_0-9.]+ [A-Z]\w*"
@@ -91,13 +99,13 @@ _NAMES = {
 _DANGEROUS_MODULES = (
     "os posix nt ntpath posixpath subprocess _posixsubprocess sys runpy pty shutil socket _socket ssl ctypes _ctypes "
     "importlib imp pkgutil zipimport code codeop pdb bdb cProfile profile _lsprof trace timeit doctest pydoc "
-    "webbrowser pip ensurepip venv idlelib lib2to3 distutils setuptools pkg_resources asyncio multiprocessing "
+    "webbrowser pip ensurepip venv idlelib lib2to3 distutils setuptools pkg_resources asyncio multiprocessing _xxsubinterpreters "
     "concurrent threading _thread signal http urllib ftplib smtplib telnetlib poplib imaplib nntplib xmlrpc "
-    "socketserver requests aiohttp httpx urllib3 pickle shelve marshal dill cloudpickle joblib tempfile glob fileinput "
-    "_osx_support _aix_support _pyrepl antigravity platform rlcompleter inspect gc mmap fcntl resource sched "
-    "unittest test turtledemo tkinter cffi pexpect paramiko sh fabric plumbum "
+    "socketserver requests aiohttp httpx urllib3 pickle shelve marshal dill cloudpickle joblib fileinput "
+    "_osx_support _aix_support _pyrepl antigravity rlcompleter fcntl resource "
+    "cgitb unittest test turtledemo tkinter cffi pexpect paramiko sh fabric plumbum "
     "torch.utils.bottleneck torch.utils.cpp_extension torch.hub torch.jit.unsupported_tensor_ops torch.package "
-    "torch.utils._config_module torch.utils.collect_env torch.utils.data torch._dynamo torch._inductor "
+    "torch.utils._config_module torch.utils.collect_env torch.utils.data.datapipes torch._dynamo torch._inductor "
     "torch.multiprocessing torch.distributed torch.testing torch.fx numpy.f2py numpy.distutils numpy.testing"
 ).split()
 _DANGEROUS_NAMES = frozenset(
@@ -166,6 +174,8 @@ def standing(module: str, name: str, uses: Collection[str] = ()) -> Standing:
     ('expected', 'dangerous', 'class')
     """
     module, name = normal(module, name)
+    if uses and (module, name) in _NAMED_ONLY:
+        return "unlisted"
     if (module, name) in EXPECTED or _EXPECTED_CLASSES.fullmatch(f"{module} {name}"):
         return "expected"
     if not (_IDENTIFIER.fullmatch(module) and _IDENTIFIER.fullmatch(name)):

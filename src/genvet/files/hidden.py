@@ -114,6 +114,7 @@ def salvage(machine: Machine) -> None:
 
     Loaders differ in what they make of a broken stream, and a broken one may be made so that scanners give up.
     """
+    machine.salvaged = True
     first = machine.at
     rest = bytes(machine.data[first : first + _SEARCHED])
     in_stack = ((m.start(), m[1], m[2]) for m in _STACK_IMPORT.finditer(rest))

@@ -6,7 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from genvet.files import arrays
 from genvet.files.inert import Global, Record
 from genvet.files.reading import Reading, Stop
 
-_MAPPINGS = {"OrderedDict", "EasyDict", "defaultdict", "Counter"}
+_MAPPINGS = {"OrderedDict", "EasyDict", "defaultdict", "dict"}
 _STATE_ONLY = {"Namespace", "SimpleNamespace"}
 _HOOKS = re.compile(r"_\w*_hooks(_\w+)?")
 _OVERRIDES = frozenset("forward _call_impl _wrapped_call_impl _compiled_call_impl __class__ __setstate__".split())
@@ -31,7 +31,8 @@ def mapping(value: Any) -> dict[str, Any] | None:
         return mapping(value.state)
     else:
         return None
-    return {str(k): v for k, v in pairs if isinstance(k, (str, int))}
+    held = {str(k): v for k, v in pairs if isinstance(k, (str, int))}
+    return held | {k: v for k, v in pairs if isinstance(k, str)}  # of 1 and "1" the text is the name of a tensor
 
 
 def is_persistent(value: Any) -> bool:
@@ -96,7 +97,6 @@ class Tensors:
         found: dict[str, TensorSpec] = {}
         for prefix, record in self.inside(module):
             state = state_of(record) or {}
-            self._check(state, prefix, record)
             for group in ("_parameters", "_buffers"):
                 for name, value in (mapping(state.get(group)) or {}).items():
                     spec = self.spec(value)
@@ -119,17 +119,24 @@ class Tensors:
             above = above | {id(record)}
             agenda.extend((f"{prefix}{name}.", child, above) for name, child in reversed(inner.items()))
 
-    def _check(self, state: Mapping[str, Any], prefix: str, record: Record) -> None:
-        """A hook is a function that runs on every call; so is a method that the state replaces."""
-        where = prefix.rstrip(".") or class_of(record)
+
+def check_modules(records: Iterable[Record], reading: Reading, place: str) -> None:
+    """Note what makes a pickled module more than its class and tensors: hooks, replaced methods, later changes.
+
+    A hook is a function that runs on every call; so is a method that the state replaces.
+    """
+    for record in records:
+        state = state_of(record)
+        if state is None:
+            continue
+        where = f"{class_of(record)}, made at byte {record.offset},"
         for name, value in state.items():
             if _HOOKS.fullmatch(name) and _filled(value):
-                self._hook(f"{where} has an entry in {name}", record)
+                reading.note("pickle.hook", f"{where} has an entry in {name}", place=place, offset=record.offset)
             elif name in _OVERRIDES and value is not None:
-                self._hook(f"{where} replaces its own {name}", record)
-
-    def _hook(self, message: str, record: Record) -> None:
-        self.reading.note("pickle.hook", message, place=self.place, offset=record.offset)
+                reading.note("pickle.hook", f"{where} replaces its own {name}", place=place, offset=record.offset)
+        if record.items or record.elements:
+            reading.note("pickle.malformed", f"{where} is changed after its state", place=place, offset=record.offset)
 
 
 def _filled(value: Any) -> bool:

@@ -14,7 +14,7 @@ from genvet.core.printable import printable
 from genvet.files import legacy, pickles, stylegan_pickles
 from genvet.files.globals import is_known
 from genvet.files.inert import Record
-from genvet.files.modules import Tensors, class_of, is_persistent, mapping, state_of
+from genvet.files.modules import Tensors, check_modules, class_of, is_persistent, mapping, state_of
 from genvet.files.reading import Limits, Reading, Stop
 from genvet.files.rebuilding import evaluators
 from genvet.files.settings import note_metadata
@@ -55,11 +55,12 @@ def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
 
 @contextmanager
 def judged(reading: Reading, place: str) -> Iterator[list[Record]]:
-    """Takes the records that a stream makes; at its end, however it ends, judges the program texts among them."""
+    """Takes the records that a stream makes; at its end, however it ends, judges the modules and texts among them."""
     made: list[Record] = []
     try:
         yield made
     finally:
+        check_modules(made, reading, place)
         stylegan_pickles.judge_sources(made, reading, place)
 
 
@@ -121,9 +122,19 @@ class _Walk:
             self._add(Part(name=name, kind="arrays", tensors={"tensor": spec}))
         elif (held := mapping(record)) is not None:
             return self._visit_mapping(name, held)
-        elif (held := mapping(record.state)) is not None:
-            return self._visit_mapping(name, held)  # an object of an unknown class may hold networks
+        else:
+            return self._visit_unknown(name, record)
         return []
+
+    def _visit_unknown(self, name: str, record: Record) -> list[tuple[str, Any]]:
+        """An object of any other class may hold networks wherever it holds anything."""
+        if record.root.module == "torch._utils":
+            return []  # a tensor that could not be rebuilt: that has been told
+        held = mapping(record.state)
+        if held is not None:
+            return self._visit_mapping(name, held)
+        rest = [*record.args, *record.elements, *(value for _, value in record.items), record.state]
+        return self._visit_sequence(name, rest)
 
     def _visit_mapping(self, name: str, held: dict[str, Any]) -> list[tuple[str, Any]]:
         if "param_groups" in held and "state" in held:

@@ -6,6 +6,8 @@ What an opcode means is in the standard library's Lib/pickletools.py. Standard l
 from __future__ import annotations
 
 import codecs
+import math
+import re
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -19,11 +21,20 @@ if TYPE_CHECKING:
 _U2, _U4, _U8 = (struct.Struct("<" + c) for c in "HIQ")
 _I4, _F8 = struct.Struct("<i"), struct.Struct(">d")
 
+_DECIMAL = re.compile(rb"-?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(rb"-?([0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?|inf|nan)")
 codecs.lookup("raw-unicode-escape")  # now, since the child process imports nothing once it reads
 
 
 def _unknown(m: Machine) -> None:
     raise Stop("pickle.malformed", f"byte {m.at} is no opcode ({m.data[m.at]:#04x})", m.at)
+
+
+def _decimal(m: Machine, line: bytes) -> int:
+    """Only as Python writes it: of 010 and 0x10 one loader makes 8 and 16, another 10 or an error."""
+    if not _DECIMAL.fullmatch(line):
+        raise Stop("pickle.malformed", f"the integer at byte {m.at} is not written as Python writes it", m.at)
+    return int(line)
 
 
 TABLE: list[Callable[[Machine], None]] = [_unknown] * 256
@@ -78,12 +89,12 @@ def _newfalse(m: Machine) -> None:
 @_opcode(b"I")
 def _int(m: Machine) -> None:
     line = m.line(400)
-    m.push(line == b"01" if line in (b"00", b"01") else int(line))
+    m.push(line == b"01" if line in (b"00", b"01") else _decimal(m, line))
 
 
 @_opcode(b"L")
 def _long(m: Machine) -> None:
-    m.push(int(m.line(400).removesuffix(b"L")))
+    m.push(_decimal(m, m.line(400).removesuffix(b"L")))
 
 
 @_opcode(b"J")
@@ -121,7 +132,11 @@ def _integer(m: Machine, n: int) -> None:
 
 @_opcode(b"F")
 def _float(m: Machine) -> None:
-    m.push(float(m.line(400)))
+    line = m.line(400)
+    value = float(line) if _FLOAT.fullmatch(line) else math.inf
+    if math.isinf(value) and b"inf" not in line:
+        raise Stop("pickle.malformed", f"the number at byte {m.at} is none", m.at)
+    m.push(value)
 
 
 @_opcode(b"G")
@@ -372,7 +387,7 @@ def _dup(m: Machine) -> None:
 
 @_opcode(b"p")
 def _put(m: Machine) -> None:
-    m.remember(int(m.line(400)))
+    m.remember(_decimal(m, m.line(400)))
 
 
 @_opcode(b"q")
@@ -392,7 +407,7 @@ def _memoize(m: Machine) -> None:
 
 @_opcode(b"g")
 def _get(m: Machine) -> None:
-    m.recall(int(m.line(400)))
+    m.recall(_decimal(m, m.line(400)))
 
 
 @_opcode(b"h")

@@ -28,6 +28,7 @@ _NO_FRAME = 1 << 62
 _NOTHING = object()
 _COPIED = {str: 1, list: 100, tuple: 64, dict: 110}
 """Bytes for each element of an argument that a constructor may copy."""
+_COPIED_UP_TO = 1024
 _FATAL = ("pickle.limit", "archive.bomb")
 _READ_INSIDE = ("torch.storage", "_load_from_bytes")
 """Its argument is a pickle on purpose: torch_files reads it, so that it need not be told as a hidden one."""
@@ -115,7 +116,7 @@ class Machine:
         self._reset()
 
     def _reset(self) -> None:
-        self.start, self.frame_end, self.tuple_keys, self.values = self.pos, _NO_FRAME, 0, 0
+        self.start, self.frame_end, self.tuple_keys, self.salvaged = self.pos, _NO_FRAME, 0, False
         self.memory = self.limits.memory + 4 * (self.end - self.pos)
         self.stack: list[Value] = []
         self.marked: list[list[Value]] = []
@@ -166,6 +167,8 @@ class Machine:
     def _leave_frame(self) -> None:
         if self.pos > self.frame_end:
             self.note("pickle.frame", f"the opcode at byte {self.at} reaches over the frame's end at {self.frame_end}")
+            if not self.salvaged:  # CPython drops the rest of the frame here and goes on elsewhere than we do
+                hidden.salvage(self)
         self.frame_end = _NO_FRAME
 
     # --- What the opcodes below are made of.
@@ -236,7 +239,7 @@ class Machine:
         raw = self.take(n)
         if n >= 8 and hidden.looks_like_pickle(raw):
             self.suspects.append((self.at, raw))
-        if n > 65536:
+        if n > _COPIED_UP_TO:
             return raw
         self.charge(n)
         return bytes(raw)
@@ -244,7 +247,11 @@ class Machine:
     def old_text(self, n: int) -> str | BytesLike:
         """A string of Python 2: text where it is ASCII, else bytes."""
         value = self.binary(n)
-        return str(value, "ascii") if isinstance(value, bytes) and value.isascii() else value
+        if n <= self.reading.limits.text and bytes(value[:4096]).isascii():
+            self.charge(n)
+            copy = bytes(value)
+            return str(copy, "ascii") if copy.isascii() else value
+        return value
 
     def push_found(self, value: str | BytesLike) -> None:
         """Push a text or bytes that came as a line."""
@@ -324,7 +331,8 @@ class Machine:
             return _NOTHING
         if path == _READ_INSIDE:
             self.read_inside.update((id(a), a) for a in args)
-        self.charge(sum(_COPIED[type(a)] * len(a) for a in args if type(a) in _COPIED))
+        copied = (a.items if isinstance(a, Record) else a for a in args)
+        self.charge(sum(_COPIED[type(a)] * len(a) for a in copied if type(a) in _COPIED))
         try:
             made = function(args, self.at)
         except Stop as stop:

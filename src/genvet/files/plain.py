@@ -73,15 +73,36 @@ def _new(args: tuple[Any, ...], offset: int) -> Record:
     return Record(args[0], args[1:], "newobj", offset)
 
 
-def _ordered(args: tuple[Any, ...], offset: int) -> Record:
-    """`OrderedDict()` and `OrderedDict([(key, value), ...])`, its pairs as they are now."""
-    record = Record(Global("collections", "OrderedDict", offset), (), "reduce", offset)
-    if args:
-        pairs = args[0].items() if isinstance(args[0], dict) else args[0]
-        if len(args) != 1 or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
-            raise Stop("pickle.malformed", "an OrderedDict made of something that is no list of pairs")
-        record.items.extend((name, value) for name, value in pairs)
-    return record
+def _mapping(module: str, name: str, skipped: int = 0) -> Callable[[tuple[Any, ...], int], Record]:
+    """`OrderedDict([(key, value), ...])` and its like, its pairs as they are now, after `skipped` other arguments."""
+
+    def make(args: tuple[Any, ...], offset: int) -> Record:
+        record = Record(Global(module, name, offset), args[:skipped], "reduce", offset)
+        for given in args[skipped:]:
+            pairs = given.items() if isinstance(given, dict) else given.items if isinstance(given, Record) else given
+            if len(args) > skipped + 1 or not _are_pairs(pairs):
+                raise Stop("pickle.malformed", f"{name} made of something that is no list of pairs")
+            record.items.extend((key, value) for key, value in pairs)
+        return record
+
+    return make
+
+
+def _are_pairs(pairs: Any) -> bool:
+    if isinstance(pairs, (str, bytes, memoryview)) or not hasattr(pairs, "__iter__"):
+        return False
+    return all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs)
+
+
+def _sequence(kind: type) -> Callable[[tuple[Any, ...], int], Any]:
+    """`list(...)` and `tuple(...)` of what is one already."""
+
+    def make(args: tuple[Any, ...], offset: int) -> Any:
+        if len(args) > 1 or (args and not isinstance(args[0], (list, tuple))):
+            raise Stop("pickle.malformed", f"{kind.__name__}() of something that is neither list nor tuple")
+        return kind(*args)
+
+    return make
 
 
 def _persistent(args: tuple[Any, ...], offset: int) -> Record:
@@ -98,7 +119,13 @@ PLAIN: dict[tuple[str, str], Callable[[tuple[Any, ...], int], Any]] = {
     ("builtins", "bytes"): _bytes,
     ("builtins", "bytearray"): _bytes,
     ("builtins", "complex"): _complex,
-    ("collections", "OrderedDict"): _ordered,
+    ("builtins", "dict"): _mapping("builtins", "dict"),
+    ("builtins", "list"): _sequence(list),
+    ("builtins", "tuple"): _sequence(tuple),
+    ("collections", "OrderedDict"): _mapping("collections", "OrderedDict"),
+    ("collections", "defaultdict"): _mapping("collections", "defaultdict", skipped=1),
+    ("dnnlib.util", "EasyDict"): _mapping("dnnlib.util", "EasyDict"),
+    ("dnnlib", "EasyDict"): _mapping("dnnlib", "EasyDict"),
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
     ("_codecs", "encode"): _encode,
     ("copyreg", "_reconstructor"): _new,

@@ -12,7 +12,7 @@ from typing import Any
 
 from genvet.core.modelfile import Part, TensorSpec
 from genvet.files import source
-from genvet.files.inert import Global, Record
+from genvet.files.inert import BytesLike, Global, Record
 from genvet.files.modules import Tensors, class_of, is_persistent, mapping, meta
 from genvet.files.reading import Reading
 from genvet.files.settings import jsonable
@@ -86,6 +86,9 @@ def judge_sources(records: Iterable[Record], reading: Reading, place: str) -> No
             _collect(texts, "module_src", meta(record).get("module_src"), meta(record).get("class_name"))
         elif is_network(record):
             state: Mapping[str, Any] = record.state
+            if not isinstance(state.get("build_module_src", ""), (str, BytesLike)):
+                message = f"the network made at byte {record.offset} has a source that is no text"
+                reading.note("pickle.malformed", message, place=place, offset=record.offset)
             _collect(texts, "tensorflow", state.get("build_module_src"), state.get("build_func_name"))
     for (kind, text), classes in texts.items():
         label = "module_src" if kind == "module_src" else "build_module_src"
@@ -96,6 +99,8 @@ def judge_sources(records: Iterable[Record], reading: Reading, place: str) -> No
 
 
 def _collect(texts: dict[tuple[str, str], list[str]], kind: str, text: Any, name: Any) -> None:
+    if isinstance(text, BytesLike):  # Python 2 wrote texts as bytes
+        text = str(bytes(text), "utf-8", "replace")
     if isinstance(text, str):
         classes = texts.setdefault((kind, text), [])
         if isinstance(name, str) and name not in classes:
@@ -107,7 +112,7 @@ def _check_meta(record: Record, reading: Reading, place: str) -> None:
     wrong = ""
     if held.get("type") != "class" or held.get("version") != _VERSION:
         wrong = f"is of type {held.get('type')!r:.40} and version {held.get('version')!r:.40}, not a class of version 6"
-    elif not isinstance(held.get("module_src"), str) or not isinstance(held.get("class_name"), str):
+    elif not isinstance(held.get("module_src"), (str, BytesLike)) or not isinstance(held.get("class_name"), str):
         wrong = "has no source text or no class name"
     elif record.state is not None or record.items or record.elements:
         wrong = "is changed again after it was made"
