@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def seconds(work: Callable[[], object]) -> float:
 @torch.inference_mode()
 def bare(generator: Generator, dtype: torch.dtype, layout: torch.memory_format, n: int, batch: int = 128) -> None:
     """The forward passes alone, over one batch of latents that is already there."""
-    module = fixed(generator, dtype).module.to(memory_format=layout)
+    module = copy.deepcopy(generator.module).to(dtype=dtype, memory_format=layout)
     z = torch.randn(batch, generator.latent.dim, dtype=dtype)
     for _ in range(n // batch):
         module(z)

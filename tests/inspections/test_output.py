@@ -18,7 +18,8 @@ from genvet.inspections.output.appearance import Appearance
 from genvet.inspections.output.brute_force import BruteForce
 from genvet.inspections.output.reconstruct import Reconstruct
 from genvet.maths.descent import descend, masked
-from genvet.nets.fast import fixed, operations, redraw, stream, swift
+from genvet.nets.cost import Cost
+from genvet.nets.fast import fixed, price, redraw, rows, stream, swift
 from genvet.nets.latent_search import Starts, search
 
 QUICK = BruteForce(samples=300, clusters=4, keep=3)
@@ -105,13 +106,19 @@ def test_a_constant_generator_breaks_nothing():
 
 def test_an_expensive_generator_gets_fewer_samples_and_says_so():
     g = generator()
-    price = operations(g)
-    assert price == 2 * (6 * 32 + 32 * 64) + 10 * 64
-    finding = assess(QUICK.model_copy(update={"samples": 5000, "operations": 1000.0 * price}), g, brute_force.Known())
+    one = price(g).operations
+    assert one >= 2 * (6 * 32 + 32 * 64)
+    finding = assess(QUICK.model_copy(update={"samples": 5000, "operations": 1000.0 * one}), g, brute_force.Known())
     assert measures(finding)["bound"] == 3 / 1000 and "Fewer than the 5,000" in finding.summary
     near = reconstruct.Known(targets=Images(redraw(g, [3], Rng(0)), ("own",)))
-    poor = assess(Reconstruct(restarts=2, steps=60, operations=300.0 * price, near=1e-3), g, near)
+    poor = assess(Reconstruct(restarts=2, steps=60, operations=300.0 * one, near=1e-3), g, near)
     assert poor.severity == "low" and "cost too much" in poor.reason
+
+
+def test_batches_shrink_for_what_is_large():
+    assert rows(Cost(operations=10**8, largest=10**5)) == 128 and rows(Cost(operations=10**8, largest=10**5), 40) == 40
+    assert rows(Cost(operations=10**10, largest=10**5)) == 16
+    assert rows(Cost(operations=10**12, largest=1 << 25)) == 2 and rows(Cost(operations=1, largest=1 << 40)) == 1
 
 
 def test_the_fast_form_draws_the_same_stream():
@@ -122,6 +129,28 @@ def test_the_fast_form_draws_the_same_stream():
     quick = torch.cat([x for _, x in stream(fast, 1100, Rng(0), 300)])
     assert float((quick - exact).square().mean().sqrt()) <= max(2 * fast.error, 1e-6) * float(exact.std())
     torch.testing.assert_close(redraw(g, [1090, 2, 700], Rng(0)), exact[[1090, 2, 700]], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_folded_batch_norms_change_nothing(wide):
+    torch.manual_seed(0)
+    up = nn.ConvTranspose2d(8, 6, 5, 2, 1, bias=wide)
+    layers = (nn.Linear(6, 32, bias=wide), nn.BatchNorm1d(32), nn.ReLU(), nn.Unflatten(1, (8, 2, 2)), up)
+    module = nn.Sequential(*layers, nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 1, 3), nn.BatchNorm2d(1), nn.Tanh())
+    for norm in (m for m in module if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)):
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.1, 2)
+    g = Generator(module=module.eval(), latent=Latent(6), shape=(1, 5, 5), name="small")
+    z = torch.randn(9, 6)
+    folded = fixed(g)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(z), g(z), rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in folded.module)
+    shared = nn.Sequential(nn.Linear(6, 6), norm := nn.BatchNorm1d(6), nn.Linear(6, 6), norm).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(fixed(replace(g, module=shared, shape=(6,)))(z), shared(z))
 
 
 def test_descent_is_adam_and_rows_do_not_meet():

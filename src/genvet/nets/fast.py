@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
+from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator
 from genvet.core.rng import BLOCK, Rng
+from genvet.nets.cost import Cost, cost
 
 BEARABLE = 0.05
 """Root mean square error of the fast form, as a share of the standard deviation of the images."""
@@ -78,20 +81,61 @@ def redraw(generator: Generator, numbers: Sequence[int], rng: Rng, batch: int = 
     return torch.cat(images)
 
 
-def operations(generator: Generator, batch: int = 1) -> int:
-    """Floating-point operations of one sample: those of products and convolutions, and ten for each output value."""
-    z = torch.zeros(batch, generator.latent.dim, device=generator.device)
-    labels = generator.latent.labels(0, batch)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        generator(z + 1, None if labels is None else labels.to(z.device))
-    return int(counter.get_total_flops() // batch) + 10 * math.prod(generator.shape)
+def price(generator: Generator) -> Cost:
+    """What one sample costs; a network that cannot be followed by shapes alone counts as an expensive one."""
+    try:
+        return cost(generator)
+    except Unsupported:
+        return Cost(operations=10**9, largest=1 << 22)
+
+
+def rows(price: Cost, wanted: int = 128) -> int:
+    """How many samples share a batch: 16 where one costs more than 2e9 operations, since beyond that a batch gains
+    nothing; and no more than keep the largest tensor within 256 MiB."""
+    return max(1, min(wanted, 16 if price.operations > 2e9 else wanted, (1 << 26) // price.largest))
 
 
 def fixed(generator: Generator, dtype: torch.dtype = torch.float32) -> Generator:
-    """A copy in eval mode and channels last whose weights ask for no gradients: half the work of a search over z."""
-    module: nn.Module = copy.deepcopy(generator.module).eval().requires_grad_(False).to(dtype=dtype)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """A copy for mass work: eval mode, batch norms folded, channels last, and weights that ask for no gradients."""
+    module: nn.Module = copy.deepcopy(generator.module).eval().requires_grad_(False)
+    _fold(module)
+    module.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return replace(generator, module=module)
+
+
+def _fold(module: nn.Module) -> None:
+    """Work each batch norm into the layer before it, wherever one follows the other in a plain sequence."""
+    every = [m for _, m in module.named_modules(remove_duplicate=False)]
+    once = {id(m) for m, n in Counter(every).items() if n == 1}
+    for sequence in every:
+        if type(sequence) is not nn.Sequential:
+            continue
+        for (_, layer), (name, norm) in pairwise(list(sequence.named_children())):
+            if {id(layer), id(norm)} <= once and _foldable(layer, norm):
+                turned = isinstance(layer, nn.ConvTranspose2d)
+                fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
+                more = {} if isinstance(layer, nn.Linear) else {"transpose": turned}
+                layer.weight, layer.bias = fuse(
+                    layer.weight,
+                    layer.bias,
+                    norm.running_mean,
+                    norm.running_var,
+                    norm.eps,
+                    norm.weight,
+                    norm.bias,
+                    **more,
+                )
+                setattr(sequence, name, nn.Identity())
+
+
+def _foldable(layer: nn.Module, norm: nn.Module) -> bool:
+    """Grouped transposed convolutions keep their channels elsewhere, and stay as they are."""
+    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) or norm.running_mean is None:
+        return False
+    if isinstance(layer, nn.Linear):
+        return isinstance(norm, nn.BatchNorm1d) and not hasattr(layer, "parametrizations")
+    plain = isinstance(layer, nn.Conv2d) or (isinstance(layer, nn.ConvTranspose2d) and layer.groups == 1)
+    return plain and isinstance(norm, nn.BatchNorm2d) and not hasattr(layer, "parametrizations")
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -13,9 +13,6 @@ from genvet.core.progress import track
 from genvet.core.rng import Rng
 from genvet.maths.descent import descend, masked
 
-ROWS = 128
-"""Searches in one batch; 16 where one sample costs more than 2e9 operations: beyond that a batch gains nothing."""
-
 
 @dataclass(frozen=True, eq=False)
 class Starts:
@@ -65,7 +62,7 @@ class Found:
         return self.z[torch.arange(len(self.z)), start], start
 
 
-def search(generator: Generator, images: Tensor, starts: Starts, steps: int, rows: int = ROWS) -> Found:
+def search(generator: Generator, images: Tensor, starts: Starts, steps: int, rows: int = 128) -> Found:
     """Search from every start for each of the images (m, *shape). The generator should be `fast.fixed`."""
     m, device = len(images), generator.device
     row = torch.arange(m * len(starts))
@@ -91,15 +88,18 @@ def search(generator: Generator, images: Tensor, starts: Starts, steps: int, row
     )
 
 
-def masked_share(generator: Generator, image: Tensor, rng: Rng, points: int = 16) -> float:
+def masked_share(generator: Generator, image: Tensor, rng: Rng, rows: int = 16, points: int = 16) -> float:
     """At which share of ordinary latents the gradient towards an image cannot be trusted."""
-    z = generator.latent.sample(0, points, rng).to(generator.device)
-    target, labels = image.to(generator.device), _labels(generator, torch.arange(points))
+    target, lies = image.to(generator.device), []
+    for some in torch.arange(points).split(rows):
+        labels = _labels(generator, some)
 
-    def loss(z: Tensor) -> Tensor:
-        return (generator(z, labels).double() - target).square().flatten(1).sum(1)
+        def loss(z: Tensor, labels: Tensor | None = labels) -> Tensor:
+            return (generator(z, labels).double() - target).square().flatten(1).sum(1)
 
-    return float(masked(loss, z).float().mean())
+        z = generator.latent.sample(0, points, rng)[some].to(generator.device)
+        lies.append(masked(loss, z).float())
+    return float(torch.cat(lies).mean())
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from genvet.core.generator import Generator
 from genvet.core.report import Measure
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Picture, Probe, Result
+from genvet.nets.fast import price, rows
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,4 +60,4 @@ class Appearance(Probe):
     """How many samples are drawn and shown."""
 
     def __call__(self, target: Generator, given: Nothing, rng: Rng) -> Ordinary:
-        return Ordinary(x=target.sample(self.count, rng.fork("samples"), batch=16))
+        return Ordinary(x=target.sample(self.count, rng.fork("samples"), batch=rows(price(target), 16)))

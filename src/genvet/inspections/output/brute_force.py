@@ -20,7 +20,7 @@ from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.clusters import k_means
 from genvet.maths.distances import Smallest, coarse, exact, squared_distances
 from genvet.maths.statistics import clopper_pearson, rank_p_value, rule_of_three
-from genvet.nets.fast import Swift, operations, redraw, stream, swift
+from genvet.nets.fast import Swift, price, redraw, rows, stream, swift
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,19 +154,20 @@ class BruteForce(Probe):
     """Samples at a time; changes nothing but the speed."""
 
     def __call__(self, target: Generator, given: Known, rng: Rng) -> Drawn:
-        n = min(self.samples, max(256, int(self.operations // operations(target))))
-        draws, search = rng.fork("samples"), _Search(self, target, given, rng)
-        for start, x in track(stream(search.fast, n, draws, self.batch), -(-n // self.batch), "samples"):
+        cost = price(target)
+        n, batch = min(self.samples, max(256, int(self.operations // cost.operations))), rows(cost, self.batch)
+        draws, search = rng.fork("samples"), _Search(self, target, given, rng, n, batch)
+        for start, x in track(stream(search.fast, n, draws, batch), -(-n // batch), "samples"):
             search.see(x, start)
-        return search.result(n, draws)
+        return search.result(draws)
 
 
 class _Search:
     """What is kept while samples pass by: a few numbers for each target and each reference image."""
 
-    def __init__(self, config: BruteForce, generator: Generator, given: Known, rng: Rng) -> None:
-        self.config, self.generator, self.given = config, generator, given
-        z = generator.latent.sample(0, 32, rng.fork("samples"))
+    def __init__(self, config: BruteForce, generator: Generator, given: Known, rng: Rng, n: int, batch: int) -> None:
+        self.config, self.generator, self.given, self.n, self.batch = config, generator, given, n, batch
+        z = generator.latent.sample(0, min(32, batch), rng.fork("samples"))
         self.fast: Swift = swift(generator, z, generator.latent.labels(0, len(z)))
         device, k = generator.device, 2 * config.keep + 16
         none = torch.empty(0, *generator.shape)
@@ -184,7 +185,7 @@ class _Search:
 
     def _look_first(self, rng: Rng) -> None:
         """A short first pass: centres of the generator's own samples, and how far an ordinary one is from a target."""
-        count = min(2048, max(256, self.config.samples // 50))
+        count = min(2048, max(256, self.n // 50))
         passing = [(coarse(x), squared_distances(x.flatten(1), self.flat)) for _, x in self._stream(count, rng)]
         features = torch.cat([f for f, _ in passing]).cpu()
         centres = k_means(features, self.config.clusters, rng.fork("clusters").block())
@@ -192,7 +193,7 @@ class _Search:
         self.median = torch.cat([d for _, d in passing]).median(0).values.tolist() if len(self.flat) else []
 
     def _stream(self, count: int, rng: Rng) -> Iterator[tuple[int, Tensor]]:
-        return stream(self.fast, count, rng.fork("first"), self.config.batch)
+        return stream(self.fast, count, rng.fork("first"), self.batch)
 
     def see(self, x: Tensor, start: int) -> None:
         rows = coarse(x)
@@ -207,9 +208,9 @@ class _Search:
             self.known.offer(distance.T, start)
             self.hits += (distance <= self.config.near * self.flat.shape[1]).sum(0)
 
-    def result(self, n: int, draws: Rng) -> Drawn:
+    def result(self, draws: Rng) -> Drawn:
         return Drawn(
-            n=n,
+            n=self.n,
             wanted=self.config.samples,
             form=str(self.fast),
             controls=len(self.reference),
@@ -220,7 +221,7 @@ class _Search:
     def _target(self, i: int, draws: Rng) -> Nearest:
         """The shortlist drawn again and measured exactly."""
         index = [j for j in self.known.index[i].tolist() if j >= 0]
-        x = redraw(self.generator, index, draws)
+        x = redraw(self.generator, index, draws, min(16, self.batch))
         distance = exact(x, self.targets[i : i + 1])
         best = distance.argsort(stable=True)[: self.config.keep]
         controls, own = self.nearest[: len(self.reference)].tolist(), float(self.nearest[len(self.reference) + i])
@@ -238,7 +239,7 @@ class _Search:
 
     def _unusual(self, what: str, draws: Rng) -> Unusual:
         index = [j for j in self.far[what].index[0].tolist() if j >= 0]
-        x = redraw(self.generator, index, draws)
+        x = redraw(self.generator, index, draws, min(16, self.batch))
         to = self.centres if what == "its own clusters" else self.reference
         distance = squared_distances(coarse(x), to.cpu()).amin(1)
         best = distance.argsort(descending=True, stable=True)[: self.config.keep]

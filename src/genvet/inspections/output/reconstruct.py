@@ -20,8 +20,9 @@ from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.distances import squared_distances
 from genvet.maths.probes import smooth_shapes
 from genvet.maths.statistics import rank_p_value
-from genvet.nets.fast import fixed, operations, stream, swift
-from genvet.nets.latent_search import ROWS, Found, Starts, images_at, masked_share, search
+from genvet.nets.cost import Cost
+from genvet.nets.fast import fixed, price, rows, stream, swift
+from genvet.nets.latent_search import Found, Starts, images_at, masked_share, search
 
 CONTROLS = 99
 
@@ -143,31 +144,33 @@ class Reconstruct(Probe):
     """Mean squared error a value, range [-1, 1], that a target must reach before controls are searched for at all."""
 
     def __call__(self, target: Generator, given: Known, rng: Rng) -> Reconstruction:
-        targets, generator, price = given.targets.fitting(target.shape), fixed(target), operations(target)
+        targets, generator, cost = given.targets.fitting(target.shape), fixed(target), price(target)
         cheapest = (1, min(self.steps, 50))
-        restarts, steps = self._affordable(len(targets), target, price) or cheapest
+        restarts, steps = self.affordable(len(targets), target, cost) or cheapest
         starts = Starts.of(target.latent, restarts, rng.fork("starts"))
-        found = search(generator, targets, starts, steps, _rows(price))
+        found = search(generator, targets, starts, steps, rows(cost))
         z, start = found.best()
-        count = int(max(64, min(1024, self.operations // price)))
+        count = int(max(64, min(1024, self.operations // cost.operations)))
         result = Reconstruction(
             names=tuple(printable(name, 60) for name in given.targets.names),
             targets=targets,
             images=images_at(generator, z, start),
             found=found,
             starts=starts,
-            ordinary=_ordinary(target, targets, count, rng),
-            masked=masked_share(generator, targets[0], rng.fork("masked")),
+            ordinary=_ordinary(target, targets, count, rows(cost), rng),
+            masked=masked_share(generator, targets[0], rng.fork("masked"), rows(cost)),
             plan=f"{len(starts)} starts of {steps} steps each.",
             spent=found.path.numel() + count,
         )
         near = (found.nearest / targets[0].numel() <= self.near).any()
         return _calibrated(self, result, target, given, rng) if near else result
 
-    def _affordable(self, images: int, generator: Generator, price: int) -> tuple[int, int] | None:
+    def affordable(self, images: int, generator: Generator, cost: Cost) -> tuple[int, int] | None:
         """Restarts and steps, lowered to what the operations allow; None where even the least is too much."""
         sphere = generator.latent.distribution == "sphere"
-        one = 3 * price * images  # forward, and backward without the weights' gradients, is about three forwards
+        one = (
+            3 * cost.operations * images
+        )  # forward, and backward without the weights' gradients, is about three forwards
         for restarts in range(self.restarts, 0, -1):
             if one * (restarts + 2 * (not sphere)) * self.steps <= self.operations:
                 return restarts, self.steps
@@ -180,14 +183,14 @@ def _calibrated(
 ) -> Reconstruction:
     """The same search for control images. A target counts by its rank among them, by distance and by how much nearer
     it came than an ordinary sample: the larger of the two p-values, so that a mere simple image gains nothing."""
-    price, generator = operations(target), fixed(target)
-    plan = config._affordable(len(plain.targets) + CONTROLS, target, price)
+    cost, generator = price(target), fixed(target)
+    plan = config.affordable(len(plain.targets) + CONTROLS, target, cost)
     if plan is None:
         return replace(plain, weak="control images cost too much at this depth")
     images, weak = _controls(plain.targets, given.reference, rng.fork("controls"))
     everything = torch.cat([plain.targets, images])
-    found = search(generator, everything, Starts.of(target.latent, plan[0], rng.fork("starts")), plan[1], _rows(price))
-    ordinary = _ordinary(target, everything, 1024, rng)
+    found = search(generator, everything, Starts.of(target.latent, plan[0], rng.fork("starts")), plan[1], rows(cost))
+    ordinary = _ordinary(target, everything, 1024, rows(cost), rng)
     near, nearer, m = found.nearest, found.nearest / ordinary.clamp_min(1e-12), len(plain.targets)
     p = [max(rank_p_value(float(v[i]), v[m:].tolist()) for v in (near, nearer)) for i in range(m)]
     spent = plain.spent + found.path.numel() + 1024
@@ -206,14 +209,10 @@ def _controls(targets: Tensor, reference: Images | None, rng: Rng) -> tuple[Tens
     return shapes, f"controls are smooth random shapes: give {CONTROLS} reference images for a sharper answer"
 
 
-def _ordinary(generator: Generator, images: Tensor, count: int, rng: Rng) -> Tensor:
+def _ordinary(generator: Generator, images: Tensor, count: int, batch: int, rng: Rng) -> Tensor:
     """Distance of each image from the nearest of `count` ordinary samples."""
-    first = generator.latent.sample(0, 16, rng.fork("ordinary"))
-    fast = swift(generator, first, generator.latent.labels(0, 16))
+    first = generator.latent.sample(0, min(16, batch), rng.fork("ordinary"))
+    fast = swift(generator, first, generator.latent.labels(0, len(first)))
     flat = images.flatten(1).to(generator.device)
-    passing = stream(fast, count, rng.fork("ordinary"), 16 if flat.shape[1] > 50_000 else 128)
+    passing = stream(fast, count, rng.fork("ordinary"), batch)
     return torch.stack([squared_distances(x.flatten(1), flat).amin(0) for _, x in passing]).amin(0).cpu()
-
-
-def _rows(price: int) -> int:
-    return ROWS if price < 2e9 else 16
