@@ -142,6 +142,31 @@ def test_folders(scan, tmp_path):
     assert scanned.report and scanned.out == tmp_path / "out" / "001"
 
 
+def test_an_interrupt_ends_a_folder_and_a_fault_on_one_file_does_not(monkeypatch, tmp_path):
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"1")
+
+    def read(path: Any, *_: Any) -> ModelFile:
+        if path.name == "a":
+            raise ZeroDivisionError("a fault")
+        return model_file({"": generator()})
+
+    def stop(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scanning, "_read", read)
+    monkeypatch.setattr(scanning, "_one", stop)
+    first, second = engine.scan_folder(tmp_path)
+    assert first.error and "ZeroDivisionError" in first.error.message
+    assert second.report and not second.report.verdict.complete
+
+
+def test_a_missing_device_is_bad_input(scan):
+    if not torch.cuda.is_available():
+        with pytest.raises(BadInput, match="no device"):
+            scan(model_file({"": generator()}), device="cuda")
+
+
 def test_a_folder_that_cannot_be_written_is_told(scan, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="output folder"):

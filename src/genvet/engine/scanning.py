@@ -103,9 +103,15 @@ def scan_folder(path: Path | str, *, out: Path | None = None, **options: Any) ->
     for number, file in enumerate(files, 1):
         own = out / f"{number:03d}" if out else None
         try:
-            yield Scanned(file, own, report=scan(file, out=own, **options))
+            report = scan(file, out=own, **options)
         except GenVetError as error:
             yield Scanned(file, own, error=error)
+        except Exception as error:  # a fault of ours on one file: told, and the others go on
+            yield Scanned(file, own, error=GenVetError(f"{type(error).__name__}: {printable(error)}"))
+        else:
+            yield Scanned(file, own, report=report)
+            if any(n.reason == "interrupted" for n in report.not_checked):
+                return
 
 
 def _read(path: Path | str, file_only: bool, net: str | None, part: str | None) -> ModelFile:
@@ -142,7 +148,10 @@ def _place(generator: Generator, device: str) -> None:
     import torch
 
     on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    generator.module.to(on).eval()
+    try:
+        generator.module.to(on).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"there is no device {on!r} here", expected="auto, cpu or cuda", got=str(error)[:100]) from None
 
 
 def _plan(run: _Run, file_only: bool, gifts: dict[str, dict[str, Any]]) -> list[Step]:
