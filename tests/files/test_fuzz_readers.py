@@ -54,6 +54,15 @@ def test_the_corpus_holds_every_format() -> None:
     assert {check(data) for data in CORPUS.values()} == FORMATS
 
 
+def test_the_sealed_child_finds_the_same() -> None:
+    """What a reader needs of the interpreter must be there before the seal: every format, sealed and not."""
+    for name, data in CORPUS.items():
+        child, own = sandbox.read_in_child(data, "m"), sandbox.read_in_process(data, "m")
+        assert (child.format, child.evidence, child.calls) == (own.format, own.evidence, own.calls), name
+        assert (child.sources, child.metadata, child.parts) == (own.sources, own.metadata, own.parts), name
+        assert [bytes(s) for s in child.storages] == [bytes(s) for s in own.storages], name
+
+
 @pytest.mark.parametrize("start", range(0, 3000, 500))
 def test_mutations(start: int) -> None:
     """The loop of the benchmark, with another seed: 3,000 inputs."""

@@ -122,6 +122,13 @@ def test_a_broken_structure_still_shows_its_lambda() -> None:
     assert {"keras.malformed", "keras.lambda"} <= rules(read(cut))
 
 
+@pytest.mark.parametrize("options", [{}, {"libver": "latest"}])
+def test_a_file_cut_short_is_told(options: dict[str, Any]) -> None:
+    data = h5(model(), **options)
+    assert "file.truncated" not in rules(read(data))
+    assert "file.truncated" in rules(read(data[:-100]))
+
+
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras_file, "_library", [None])
     file = read(h5(model(SOURCE)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -96,6 +97,9 @@ def read_zip(members: Mapping[str, memoryview], reading: Reading, place: str, ne
 
 def _opened(data: memoryview, reading: Reading, place: str) -> Any:
     """The file's root group; None where it cannot be had, which is noted."""
+    if _stated_end(data) > len(data):
+        message = f"the HDF5 file says that it has {_stated_end(data)} bytes, {len(data)} are there"
+        reading.note("file.truncated", message, place=place)
     library = prepare()
     if library is None:
         reading.note("archive.unreadable", "HDF5 files need an extra: install genvet[keras]", place=place)
@@ -107,6 +111,16 @@ def _opened(data: memoryview, reading: Reading, place: str) -> Any:
     except Exception as error:  # The library trusts its input: whatever a wrong file makes it raise is one fact.
         reading.note("keras.malformed", f"the HDF5 structure cannot be read: {_told(error)}", place=place)
     return None
+
+
+def _stated_end(data: memoryview) -> int:
+    """The end of the file by its superblock; 0 where that stands elsewhere or has no addresses of eight bytes."""
+    if not begins(data) or len(data) < 48:
+        return 0
+    old = data[8] < 2
+    wide = data[13 if old else 9] == 8
+    (end,) = struct.unpack_from("<Q", data, {0: 40, 1: 44}.get(data[8], 28))
+    return 0 if not wide or end == _NOWHERE else int(end)
 
 
 def _told(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from genvet.core.modelfile import Graph, Node, Part, TensorSpec
@@ -230,5 +229,12 @@ class Model:
             return {"tensor": self._tensor(message(value), offset, key)[1]}
         if number in (6, 11):
             graph, initializers = self._graph(message(value), offset, depth + 1)
-            return {"graph": {**asdict(graph), "initializers": initializers}}
+            return {"graph": {**_plain(graph), "initializers": initializers}}
         return None
+
+
+def _plain(graph: Graph) -> dict[str, Any]:
+    """A subgraph as JSON values."""
+    nodes = [{**vars(n), "inputs": list(n.inputs), "outputs": list(n.outputs)} for n in graph.nodes]
+    inputs = {name: list(shape) for name, shape in graph.inputs.items()}
+    return {"nodes": nodes, "inputs": inputs, "outputs": list(graph.outputs), "opset": graph.opset}

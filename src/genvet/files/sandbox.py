@@ -65,7 +65,7 @@ def read_in_child(data: bytes, name: str, *, seconds: float | None = None) -> Mo
         try:
             short = answer.refusal(text)
             if short.get("not_a_model"):
-                raise BadInput(f"{printable(name)} is no model file", got=printable(short["not_a_model"]))
+                raise NoModel(f"{printable(name)} is no model file", got=printable(short["not_a_model"]))
             if not short.get("needs_hdf5"):
                 return answer.decode(text, (memoryview(data), *buffers), name, sha256)
         except answer.Untrusted as error:
@@ -82,7 +82,7 @@ def read_in_process(data: bytes, name: str) -> ModelFile:
     try:
         formats.read_bytes(memoryview(data), reading)
     except formats.NotAModel as stop:
-        raise BadInput(f"{printable(name)} is no model file", got=stop.message) from None
+        raise NoModel(f"{printable(name)} is no model file", got=stop.message) from None
     return answer.of_reading(reading, memoryview(data), name, hashlib.sha256(data).hexdigest())
 
 
@@ -118,6 +118,8 @@ def _ask(data: bytes, options: int, seconds: float) -> tuple[bytes, list[memoryv
         timer.cancel()
         child.kill()
         child.wait()
+        if feeder.ident:
+            feeder.join()  # the dead child's pipe does not hold it up
         for pipe in (child.stdout, child.stderr, child.stdin):
             pipe.close()
     if pieces:
