@@ -63,8 +63,9 @@ class Module:
     class_name: str
     source: str = ""
     """Text of its module; empty takes that of the enclosing one."""
-    parameters: Mapping[str, Tensor] = field(default_factory=dict)
-    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    parameters: Mapping[str, Tensor | None] = field(default_factory=dict)
+    """None stands for one that the module could have and has not, as torch keeps it."""
+    buffers: Mapping[str, Tensor | None] = field(default_factory=dict)
     modules: Mapping[str, Module] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Written last: may also replace what a plain module holds, such as a hook dictionary."""
@@ -108,8 +109,8 @@ def module_value(module: Module, source: str = "") -> Reduce:
 def _state(module: Module, source: str) -> dict[str, Any]:
     state: dict[str, Any] = {
         "training": False,
-        "_parameters": {k: tensor_value(t, parameter=True) for k, t in module.parameters.items()},
-        "_buffers": {k: tensor_value(t) for k, t in module.buffers.items()},
+        "_parameters": {k: t and tensor_value(t, parameter=True) for k, t in module.parameters.items()},
+        "_buffers": {k: t and tensor_value(t) for k, t in module.buffers.items()},
         "_non_persistent_buffers_set": set(),
     }
     state |= {name: None if name.startswith("_is") else Reduce(ORDERED, ()) for name in _HOOKS}
