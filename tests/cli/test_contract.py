@@ -14,7 +14,7 @@ import pytest
 from genvet import engine
 from genvet.cli import main, options
 from genvet.cli.app import build
-from genvet.core.errors import BadInput
+from genvet.core.errors import BadInput, NoModel
 from genvet.core.report import Finding, MadeBy, NotChecked, Report, Target, Verdict
 from genvet.core.severity import Severity
 
@@ -215,6 +215,24 @@ def test_a_folder_with_an_unread_file_is_incomplete(run: Run, tmp_path: Path, mo
     unread = [engine.Scanned(tmp_path / "models" / "c.bin", None, error=BadInput("the file is empty"))]
     monkeypatch.setattr(engine, "scan_folder", lambda path, **options: iter(unread))
     assert run("scan", str(tmp_path / "models"))[0] == 2
+
+
+def test_what_is_plainly_no_model_is_passed_by(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    passed = engine.Scanned(tmp_path / "models" / "README", None, error=NoModel("README is no model file"))
+    read = engine.Scanned(tmp_path / "models" / "m.pt", tmp_path / "o" / "002", report=report())
+    for scans, wanted in (([passed, read], 0), ([passed], 2)):
+        monkeypatch.setattr(engine, "scan_folder", lambda path, scans=scans, **options: iter(scans))
+        code, out, err = run("scan", str(tmp_path / "models"), "--out", str(tmp_path / "o"))
+        assert code == wanted and "README" in out and "passed by" in err
+
+
+def test_a_scan_that_could_not_run_leaves_no_empty_folder(run: Run, tmp_path: Path) -> None:
+    for content in ("", "hello, this is plain text\n"):
+        (tmp_path / "t.txt").write_text(content)
+        code, out, err = run("scan", "t.txt")
+        assert code == 2 and not out and "t.txt" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["t.txt"]
 
 
 def test_an_interruption_ends_the_round_through_a_folder(

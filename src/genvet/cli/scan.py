@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from genvet.cli import screen
 from genvet.cli.options import COMMON, Common, Flag, output_folder
+from genvet.core.errors import GenVetError, NoModel
 from genvet.core.printable import printable
 from genvet.core.severity import Severity, worst
 
@@ -70,13 +71,19 @@ def scan(
     from genvet import engine
 
     folder = out or output_folder("scan", model)
+    new = not folder.exists()
     options = {**asdict(what), "seed": common.seed, "device": common.device, "command": _command()}
-    with screen.progress():
-        if model.is_dir():
-            scanned = list(_each(engine.scan_folder(model, out=folder, **options)))
-        else:
-            report = engine.scan(model, out=folder, **options)
-            write(report, folder)
+    try:
+        with screen.progress():
+            if model.is_dir():
+                scanned = list(_each(engine.scan_folder(model, out=folder, **options)))
+            else:
+                report = engine.scan(model, out=folder, **options)
+                write(report, folder)
+    except GenVetError:
+        if new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
     if model.is_dir():
         return _tell_all(model, scanned, folder, fail_on, json)
     if json:
@@ -136,15 +143,20 @@ def _tell_all(model: Path, scanned: list[Scanned], folder: Path, fail_on: Severi
             ),
         )
     screen.note(f"reports: {folder / 'index.html'}")
-    complete = all(row.report is not None and row.report.verdict.complete for row in rows)
-    return code(worst(row.report.verdict.severity for row in rows if row.report), complete, fail_on)
+    passed_by = [s for s in scanned if isinstance(s.error, NoModel)]
+    if passed_by:
+        screen.note(f"{len(passed_by)} of {len(scanned)} files are no models, and were passed by")
+    reports = [s.report for s in scanned if s.report]
+    complete = bool(reports) and len(reports) + len(passed_by) == len(scanned)
+    complete = complete and all(report.verdict.complete for report in reports)
+    return code(worst(report.verdict.severity for report in reports), complete, fail_on)
 
 
 def _row(model: Path, folder: Path, scanned: Scanned) -> Any:
     from genvet.page.html import Scan
 
     link = (scanned.out.relative_to(folder) / "report.html").as_posix() if scanned.report and scanned.out else ""
-    error = scanned.error.message if scanned.error else ""
+    error = scanned.error.message.replace(str(scanned.path), "this file") if scanned.error else ""
     return Scan(printable(scanned.path.relative_to(model)), scanned.report, error, link)
 
 

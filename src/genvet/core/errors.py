@@ -5,6 +5,7 @@ GenVetError
 ├─ Unsupported         cannot be done to this target; the hint says what would help
 │  └─ AccessDenied     needs more access than was given
 ├─ BadInput            shape, range, dtype, missing: shows expected and got   (also a ValueError)
+│  └─ NoModel          text, a picture, a table: nothing that a loader of models would take
 ├─ BudgetSpent         queries used and allowed; carries the partial result
 └─ Refused             the guard said no
 """
@@ -45,6 +46,10 @@ class BadInput(GenVetError, ValueError):
         if got:
             parts.append(f"got {got}")
         super().__init__("; ".join(parts), hint=hint)
+
+
+class NoModel(BadInput):
+    """The file is plainly no model: text, a picture, a table. A scan of a folder passes it by."""
 
 
 class BudgetSpent(GenVetError):

@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from genvet.core.errors import BadInput, GenVetError, UnsafeFile
+from genvet.core.errors import BadInput, GenVetError, NoModel, UnsafeFile
 from genvet.core.modelfile import Evidence, ModelFile
 from genvet.core.printable import printable
 from genvet.files import answer
