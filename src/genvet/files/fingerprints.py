@@ -105,4 +105,5 @@ def recognise(text: str, tree: ast.Module | None) -> Known:
 @cache
 def _table() -> dict[str, dict[str, str]]:
     """sha256 -> release for `texts`, `trees` and `pieces`; written by benchmarks/fingerprints.py."""
-    return json.loads(Path(__file__).with_name("fingerprints.json").read_text("utf-8"))
+    table: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("fingerprints.json").read_text("utf-8"))
+    return table

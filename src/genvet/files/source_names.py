@@ -9,6 +9,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+BULK = 8
+"""Numbers in one literal that make it a stored picture or trigger rather than a setting."""
+
 
 @dataclass
 class Names:
@@ -117,8 +120,8 @@ def number(node: ast.AST) -> float | None:
         case ast.Constant(value=int() | float() as value):
             return float(value) if abs(value) < 1e300 else float("inf")
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=inner):
-            value = number(inner)
-            return None if value is None else -value if isinstance(node.op, ast.USub) else value
+            plain = number(inner)
+            return plain if plain is None or isinstance(node.op, ast.UAdd) else -plain
         case ast.BinOp(op=ast.Pow() | ast.Mult() | ast.Div(), left=left, right=right):
             a, b = number(left), number(right)
             return None if a is None or b is None else _combine(node.op, a, b)
@@ -147,6 +150,22 @@ def numbers(node: ast.AST) -> list[complex]:
             case ast.UnaryOp(operand=one):
                 todo.append(one)
     return found
+
+
+def bulky(node: ast.expr) -> bool:
+    """A literal that holds a trigger or a picture: many numbers, or long text or bytes."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, bytes) and len(node.value) >= 64
+    if not isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Call)):
+        return False
+    found = numbers(node)
+    return len(found) >= BULK and len(set(found)) > BULK // 2  # not the zeros and ones of a padding
+
+
+def decorated(node: ast.AST, name: str) -> bool:
+    """Whether a function has this decorator, wherever its name comes from."""
+    decorators = getattr(node, "decorator_list", [])
+    return any(last(d) == name for d in decorators)
 
 
 def _targets(body: list[ast.stmt]) -> Iterator[str]:

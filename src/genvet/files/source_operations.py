@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from genvet.files.source_names import last, number, root
 
 if TYPE_CHECKING:
-    from genvet.files.source_flow import Function, Walk
+    from genvet.files.source_flow import Function
+    from genvet.files.source_walk import Walk
 
 
 class Flow(IntFlag):
@@ -29,6 +30,9 @@ class Flow(IntFlag):
     SHARP = 8
     """Scaled so far that a smooth function of it is a step."""
 
+
+Env = dict[str, Flow]
+"""What flows where, by name."""
 
 LARGE = 20.0
 """A factor from which a sigmoid is a gate."""
@@ -122,10 +126,10 @@ def call(walk: Walk, node: ast.Call) -> Flow:
         return _own(walk, node, own, arguments, named, everything)
     _bulk_and_seeds(walk, node, name)
     if name in ("full_like", "new_full"):
-        return _merge(arguments[1:]) | _merge(named.values())
+        return merge(arguments[1:]) | merge(named.values())
     if name in ("setattr", "getattr") and plain and len(arguments) > 1:
         return _by_name(walk, node, arguments)
-    _spills(walk, node, name, _merge(arguments) | _merge(named.values()))
+    _spills(walk, node, name, merge(arguments) | merge(named.values()))
     if walk.f.names.dotted(node.func).startswith(_CLOCKS):
         return Flow.DATA
     return _known(walk, node, name, owner, arguments, named) if everything else Flow.CLEAN
@@ -162,9 +166,9 @@ def _by_name(walk: Walk, node: ast.Call, arguments: list[Flow]) -> Flow:
             fields = list(walk.f.fields)
     if last(node.func) == "setattr":
         for name in fields if isinstance(key, ast.Constant) else ["*"]:
-            walk.f.hold(name, _merge(arguments[2:]))
+            walk.f.hold(name, merge(arguments[2:]))
         return Flow.CLEAN
-    return arguments[0] | arguments[1] | _merge(walk.f.fields.get(name, Flow.CLEAN) for name in fields)
+    return arguments[0] | arguments[1] | merge(walk.f.fields.get(name, Flow.CLEAN) for name in fields)
 
 
 def _own(
@@ -181,11 +185,11 @@ def _own(
             for key, flow in zip(names, arguments[1:], strict=False):
                 flows[key] |= flow
         spread = [f for a, f in zip(node.args, arguments, strict=True) if isinstance(a, ast.Starred)]
-        if loose := _merge([*spread, named.get("**", Flow.CLEAN)]):
-            flows = dict.fromkeys(names, _merge(arguments) | loose)
+        if loose := merge([*spread, named.get("**", Flow.CLEAN)]):
+            flows = dict.fromkeys(names, merge(arguments) | loose)
         extra = function.node.args.vararg
         if extra and len(arguments) > len(names):
-            flows[extra.arg] = _merge(arguments[len(names) :])
+            flows[extra.arg] = merge(arguments[len(names) :])
         rest = function.node.args.kwarg
         for key, flow in named.items():
             if key in function.every:
@@ -221,14 +225,14 @@ def _known(walk: Walk, node: ast.Call, name: str, owner: Flow, arguments: list[F
     method = isinstance(node.func, ast.Attribute) and not walk.f.names.imported(node.func)
     if method and isinstance(node.func, ast.Attribute):
         operands, expressions = [owner, *arguments], [node.func.value, *node.args]
-    everything = _merge(operands) | _merge(named.values())
+    everything = merge(operands) | merge(named.values())
     if name in _FIRST:
         condition = arguments[0] if arguments else named.get("condition", named.get("pred", Flow.CLEAN))
         if condition:
             walk.f.note(f"gates on its input by {name}", node)
     elif name in _GATES or (name in ("int", "bool") and method) or (name == "to" and _whole(expressions)):
         walk.f.note(f"gates on its input by {name}", node)
-    elif name in _PICKS and (_merge(operands[1:]) or _merge(named.values())):
+    elif name in _PICKS and (merge(operands[1:]) or merge(named.values())):
         walk.f.note(f"picks by its input, by {name}", node)
     if name in _SQUASHES and _steep(everything, name, node):
         walk.f.note(f"makes a gate of its input by {name}", node)
@@ -319,7 +323,8 @@ def _spills(walk: Walk, node: ast.Call, name: str, flow: Flow) -> None:
             walk.spill(node.func.value, flow)
 
 
-def _merge(flows: Iterable[Flow]) -> Flow:
+def merge(flows: Iterable[Flow]) -> Flow:
+    """Everything that any of them has."""
     merged = Flow.CLEAN
     for flow in flows:
         merged |= flow

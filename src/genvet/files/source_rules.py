@@ -13,7 +13,7 @@ from genvet.files.source_names import Names, last, root
 Note = Callable[[str, str, ast.AST], None]
 """Takes a rule, a message and the node that shows it."""
 
-_EXPECTED = {
+_IMPORTS = {
     "module_src": "numpy scipy torch torch_utils dnnlib math typing typing_extensions collections functools itertools "
     "copy re warnings dataclasses abc enum numbers operator string random time contextlib einops torchvision timm "
     "training pg_modules feature_networks __future__",
@@ -21,7 +21,7 @@ _EXPECTED = {
     "torchscript": "torch",
     "keras-lambda": "numpy tensorflow keras math",
 }
-_EXPECTED = {kind: set(names.split()) for kind, names in _EXPECTED.items()}
+_EXPECTED = {kind: set(names.split()) for kind, names in _IMPORTS.items()}
 
 _SYSTEM = set(
     "os sys subprocess shutil socket ctypes cffi posix nt pty signal resource mmap io tempfile pathlib glob fileinput "
