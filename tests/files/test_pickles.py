@@ -165,6 +165,7 @@ REFUSED = {
     "an integer of a megabyte": (b"\x80\x02\x8b\0\0\x10\0" + bytes(1 << 20) + b".", "pickle.limit"),
     "decimals without end": (b"L" + b"9" * 5000 + b"L\n.", "pickle.limit"),
     "a pickle in bytes": (pickle.dumps({"w": SYSTEM}, 4), "pickle.nested"),
+    "a pickle in bytes, behind a harmless one": (pickle.dumps({"w": b"\x80\x02N." + SYSTEM}, 4), "pickle.nested"),
     "a pickle in text": (pickle.dumps({"w": SYSTEM.decode()}, 4), "pickle.nested"),
     "a pickle in hexadecimal": (pickle.dumps({"w": pickle.dumps(print, 4).hex()}, 4), "pickle.nested"),
     "a pickle in old bytes": (pickle.dumps({"w": pickle.dumps(print, 4)}, 2), "pickle.nested"),
@@ -185,6 +186,21 @@ def test_is_told(name):
 def test_a_stream_that_only_ends_early_is_truncated(cut):
     raw = pickle.dumps({"name": "decoder", "sizes": list(range(60)), "rate": 0.5}, 4)
     assert told(raw[:cut]) == {"file.truncated"}
+
+
+TOKENS = [raw for raw, _ in REFUSED.values() if len(raw) < 200]
+TOKENS += [bytes([c]) for c in b".0(t)]}Rbeusao\x85\x86\x8f\x90\x91\x93\x94"] + [
+    b"K\x01",
+    b"h\x00",
+    b"\x95" + bytes(8),
+    b"q\x02",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS) | st.binary(max_size=6), max_size=30), st.integers(0, 60))
+def test_any_bytes_at_all_end_in_a_value_or_a_stop(tokens, cut):
+    told(b"".join(tokens)[cut:])
 
 
 def test_calls_come_with_offsets_and_arguments():

@@ -99,7 +99,7 @@ _NAMES = {
 _DANGEROUS_MODULES = (
     "os posix nt ntpath posixpath subprocess _posixsubprocess sys runpy pty shutil socket _socket ssl ctypes _ctypes "
     "importlib imp pkgutil zipimport code codeop pdb bdb cProfile profile _lsprof trace timeit doctest pydoc "
-    "webbrowser pip ensurepip venv idlelib lib2to3 distutils setuptools pkg_resources asyncio multiprocessing _xxsubinterpreters "
+    "webbrowser pip ensurepip venv idlelib lib2to3 distutils setuptools pkg_resources asyncio multiprocessing "
     "concurrent threading _thread signal http urllib ftplib smtplib telnetlib poplib imaplib nntplib xmlrpc "
     "socketserver requests aiohttp httpx urllib3 pickle shelve marshal dill cloudpickle joblib fileinput "
     "_osx_support _aix_support _pyrepl antigravity rlcompleter fcntl resource "

@@ -33,6 +33,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{16,}+={0,2}\s*+", re.ASCII)
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}\s?+)++", re.ASCII)
 _SEARCHED = 64 << 20
 _SUSPECTS = 10_000
+_STREAMS = 100
 _DEEPEST = 3  # pickles in pickles in pickles: more would let a small file cost much time
 
 
@@ -92,12 +93,16 @@ def _imports(machine: Machine, raw: BytesLike) -> list[str]:
     """The names that these bytes would import, where they are a pickle to its end or ask for something off the list."""
     aside = Reading(limits=Limits(unpacked=0, text=machine.reading.limits.text))
     inner = type(machine)(memoryview(raw), aside, limits=machine.limits, nesting=machine.nesting + 1)
+    complete: list[str] = []
     try:
-        inner.load()
+        for _ in range(_STREAMS):
+            if inner.pos < inner.end:
+                inner.load()
+                complete = list(inner.calls.names)
     except Stop:
         wrong = any(call.standing in ("dangerous", "unlisted") for call in aside.calls)
-        return inner.calls.names if wrong else []
-    return inner.calls.names
+        return inner.calls.names if wrong else complete
+    return complete
 
 
 def _tell(machine: Machine, offset: int, kind: str, names: list[str]) -> None:

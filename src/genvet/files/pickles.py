@@ -83,7 +83,6 @@ def _read_on(machine: Machine) -> None:
     for _ in range(machine.limits.streams):
         if machine.pos >= len(data):
             return
-        machine = Machine(data, reading, place, start=machine.pos)
         try:
             machine.load()
         except Stop:
@@ -236,13 +235,13 @@ class Machine:
 
     def binary(self, n: int) -> BytesLike:
         """Bytes: copied where they are short, a view of the file where they are long."""
-        raw = self.take(n)
+        raw: BytesLike = self.take(n)
+        if n <= _COPIED_UP_TO:
+            self.charge(n)
+            raw = bytes(raw)
         if n >= 8 and hidden.looks_like_pickle(raw):
             self.suspects.append((self.at, raw))
-        if n > _COPIED_UP_TO:
-            return raw
-        self.charge(n)
-        return bytes(raw)
+        return raw
 
     def old_text(self, n: int) -> str | BytesLike:
         """A string of Python 2: text where it is ASCII, else bytes."""
