@@ -1,4 +1,4 @@
-"""StyleGAN against slow textbook forms in the conventions of genforce, TensorFlow and rosinality."""
+"""StyleGAN against slow textbook forms in the conventions of genforce, TensorFlow, huangzh13 and rosinality."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def boxes(weight):
     return wide[..., 1:, 1:] + wide[..., :-1, 1:] + wide[..., 1:, :-1] + wide[..., :-1, :-1]
 
 
-def genforce_textbook(s, z):
+def genforce_textbook(s, z, epsilon=1e-8):
     w = normalise(z)
     for i in range(3):
         weight = s[f"mapping.dense{i}.weight"] * 0.01 * math.sqrt(2 / w.shape[1])
@@ -70,7 +70,7 @@ def genforce_textbook(s, z):
             x = F.conv2d(x, s[f"{n}.blur.kernel"], padding=1, groups=x.shape[1])
         x = x + s[f"{n}.apply_noise.noise"] * s[f"{n}.apply_noise.weight"][:, None, None]
         x = F.leaky_relu(x + s[f"{n}.bias"][:, None, None], 0.2)
-        x = (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), keepdim=True, correction=0) + 1e-8).sqrt()
+        x = (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), keepdim=True, correction=0) + epsilon).sqrt()
         scale, shift = linear(w, s[f"{n}.style.weight"], s[f"{n}.style.bias"])[:, :, None, None].chunk(2, 1)
         x = x * (scale + 1) + shift
     top = f"synthesis.output{len(WIDTHS) - 1}"
@@ -97,6 +97,28 @@ def tensorflow_state(s):
         k = f"synthesis/ToRGB_lod{len(WIDTHS) - 1 - i}"
         t[f"{k}/weight"] = s[f"synthesis.output{i}.weight"].permute(2, 3, 1, 0)
         t[f"{k}/bias"] = s[f"synthesis.output{i}.bias"]
+    return t
+
+
+def huangzh13_state(s, *, filtered):
+    """huangzh13's names for the same network; its noise is always drawn."""
+    t = {"truncation.avg_latent": s["truncation.w_avg"], "g_synthesis.init_block.const": s["synthesis.layer0.const"]}
+    for i in range(3):
+        t |= {f"g_mapping.map.dense{i}.{k}": s[f"mapping.dense{i}.{k}"] for k in ("weight", "bias")}
+    for j in range(2 * len(WIDTHS)):
+        n, i = f"synthesis.layer{j}", j // 2
+        block = f"g_synthesis.blocks.{i - 1}" if i else "g_synthesis.init_block"
+        conv = f"{block}.{('conv1' if j % 2 else 'conv0_up') if i else 'conv'}"
+        t[f"{conv}.bias" if j else f"{block}.bias"] = s[f"{n}.bias"]
+        if j:
+            t[f"{conv}.weight"] = s[f"{n}.weight"]
+        if filtered and j and j % 2 == 0:
+            t[f"{conv}.intermediate.kernel"] = BLUR[None, None]
+        epilogue = f"{block}.epi{j % 2 + 1}"
+        t[f"{epilogue}.top_epi.noise.weight"] = s[f"{n}.apply_noise.weight"]
+        t |= {f"{epilogue}.style_mod.lin.{k}": s[f"{n}.style.{k}"] for k in ("weight", "bias")}
+    for i in range(len(WIDTHS)):
+        t |= {f"g_synthesis.to_rgb.{i}.{k}": s[f"synthesis.output{i}.{k}"] for k in ("weight", "bias")}
     return t
 
 
@@ -173,6 +195,20 @@ def test_files_of_genforce_and_tensorflow(layout):
     close(generator(z), expected)
     close(generator.synthesis(generator.broadcast(generator.mapping(z))), expected)
     torch.testing.assert_close(generator.module.mapping.w_avg, state["truncation.w_avg"])
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_files_of_huangzh13(filtered):
+    state, z = genforce_state(), numbers(2, Z)
+    theirs = huangzh13_state(state, filtered=filtered)
+    for key in state:
+        if key.endswith("apply_noise.noise"):
+            state[key].zero_()
+        elif key.endswith("blur.kernel") and not filtered:
+            state[key].copy_(F.pad(torch.ones(1, 1), (1, 1, 1, 1)))
+    (candidate,) = stylegan1.hypotheses(part_of(theirs))
+    assert (candidate.layout, candidate.score, candidate.differences) == ("huangzh13", 1.0, ())
+    close(candidate.build(theirs)(z), genforce_textbook(state, z, epsilon=1e-5))
 
 
 @pytest.mark.parametrize("size", [128, 32])

@@ -30,7 +30,7 @@ from genvet.nets.style_rebuild import (
     sizes,
 )
 from genvet.nets.stylegan1_layouts import GENVET, layouts
-from genvet.nets.stylegan1_network import Config, Network, blur
+from genvet.nets.stylegan1_network import Config, Network, blur, plain
 
 OPTIONS: dict[str, tuple[str, ...]] = {"noise": ("const", "none", "random"), "size": ()}
 """What bare weights cannot tell: a network that was to grow holds blocks that it may never have trained."""
@@ -112,7 +112,7 @@ def _propose(part: Part, layout: Layout, options: Mapping[str, str]) -> Proposal
         found=found,
         make=lambda: Network(config),
         wrap=wrapped,
-        defaults={} if layout is GENVET else _defaults(config, silent),
+        defaults={} if layout is GENVET else _defaults(config, silent, plain if layout.name == "huangzh13" else blur),
         assumed=assumed,
     )
 
@@ -123,6 +123,8 @@ def _settled(config: Config, layout: Layout, size: str) -> tuple[Config, tuple[s
     if layout.name == "rosinality":
         config = replace(config, epsilon=1e-5, bias_first=True, mapping=replace(config.mapping, rate=1.0))
         assumed += (f"size: {config.size}, the largest; if training stopped before, --net stylegan1:size=N",)
+    elif layout.name == "huangzh13":
+        config = replace(config, epsilon=1e-5)
     elif layout.name == "tensorflow":
         assumed += ("truncation: none, where TensorFlow's own code pulls the first 8 w to the average by 0.7",)
     if size and int(size) in config.sizes:
@@ -130,12 +132,12 @@ def _settled(config: Config, layout: Layout, size: str) -> tuple[Config, tuple[s
     return config, assumed
 
 
-def _defaults(config: Config, silent: bool) -> dict[str, Callable[[], Tensor]]:
+def _defaults(config: Config, silent: bool, filter: Callable[[], Tensor]) -> dict[str, Callable[[], Tensor]]:
     """What other layouts need not have: filters, the average w, the constant's bias, noise maps (all of them)."""
     with torch.device("meta"):
         needed = Network(config).state_dict()
     defaults: dict[str, Callable[[], Tensor]] = {AVERAGE: partial(torch.zeros, config.mapping.w_dim)}
-    defaults |= {key: blur for key in needed if key.endswith("resample_filter")}
+    defaults |= {key: filter for key in needed if key.endswith("resample_filter")}
     defaults["synthesis.b4.conv0.bias"] = partial(torch.zeros, config.widths[0])
     if silent:
         defaults |= {k: partial(torch.zeros, t.shape) for k, t in needed.items() if k.endswith("noise_const")}

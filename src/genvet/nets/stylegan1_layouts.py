@@ -1,4 +1,4 @@
-"""StyleGAN generators under the names of genforce, rosinality and TensorFlow; read only."""
+"""StyleGAN generators under the names of genforce, rosinality, huangzh13 (lernapparat) and TensorFlow; read only."""
 
 from __future__ import annotations
 
@@ -81,6 +81,27 @@ def _rosinality_layer(ours: str, block: str, j: int, *, up: bool) -> Iterator[Pl
     yield Place(f"{ours}.style.bias", f"{block}.adain{number}.style.linear.bias", _without_one)
 
 
+def _huangzh13() -> Iterator[Place]:
+    yield from dense(lambda i: f"g_mapping.map.dense{i}")
+    yield Place("mapping.w_avg", "truncation.avg_latent")
+    yield Place("synthesis.b4.const", "g_synthesis.init_block.const", first)
+    yield Place("synthesis.b4.conv0.bias", "g_synthesis.init_block.bias")
+    for i, size in enumerate(SIZES):
+        ours, block = f"synthesis.b{size}", f"g_synthesis.blocks.{i - 1}" if i else "g_synthesis.init_block"
+        if i:
+            turned = flip if size >= FUSED else same
+            yield Place(f"{ours}.conv0.weight", f"{block}.conv0_up.weight", turned)
+            yield Place(f"{ours}.conv0.bias", f"{block}.conv0_up.bias")
+            yield Place(f"{ours}.conv0.resample_filter", f"{block}.conv0_up.intermediate.kernel", _one_map)
+        for kind in ("weight", "bias"):
+            yield Place(f"{ours}.conv1.{kind}", f"{block}.{'conv1' if i else 'conv'}.{kind}")
+            yield Place(f"{ours}.torgb.{kind}", f"g_synthesis.to_rgb.{i}.{kind}")
+        for j in (0, 1):
+            yield Place(f"{ours}.conv{j}.noise_weight", f"{block}.epi{j + 1}.top_epi.noise.weight")
+            for kind in ("weight", "bias"):
+                yield Place(f"{ours}.conv{j}.style.{kind}", f"{block}.epi{j + 1}.style_mod.lin.{kind}")
+
+
 def tensorflow(names: Collection[str]) -> Layout:
     """TensorFlow's layout counts image layers from the top: its table depends on the size, which the names tell."""
     plain = plain_names(names)
@@ -159,6 +180,11 @@ def layouts(names: Collection[str]) -> tuple[Layout, ...]:
             ("generator.progression.0.conv1.input", "generator.progression.0.adain1.style.linear.weight_orig"),
             _rosinality,
             {f"generator.progression.{i}.conv1.{j}.weight_flip" for i in range(len(SIZES)) for j in (1, 2)},
+        ),
+        Layout(
+            "huangzh13",
+            ("g_synthesis.init_block.const", "g_synthesis.init_block.epi1.style_mod.lin.weight"),
+            _huangzh13,
         ),
         tensorflow(names),
     )

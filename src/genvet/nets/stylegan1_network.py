@@ -164,3 +164,8 @@ def blur() -> Tensor:
     """The low-pass filter (3, 3) behind every doubling; it sums to one."""
     taps = torch.tensor([0.25, 0.5, 0.25])
     return taps[:, None] * taps
+
+
+def plain() -> Tensor:
+    """No filter, in the same shape: for networks that were trained without one."""
+    return F.pad(torch.ones(1, 1), (1, 1, 1, 1))
