@@ -58,12 +58,18 @@ class Reconstruction(Result):
     """What makes the controls weaker than they could be."""
 
     def summary(self) -> str:
-        worst = int(self.found.nearest.argmax())
-        said = f"Driven to {self.names[worst]}, the generator comes within {self.found.nearest[worst]:.4g} of it"
-        said += f" (sum of squares; {self.found.nearest[worst] / self.targets[0].numel():.2g} a value)"
-        said += f", the farthest of {len(self.names)} targets. {self.plan}"
+        value = self.found.nearest / self.targets[0].numel()
+        best, worst = int(value.argmin()), int(value.argmax())
+        said = f"Driven towards {self.names[best]}, the generator comes within {self.found.nearest[best]:.4g} of it"
+        said += f" (sum of squares; {value[best]:.2g} a value)"
+        if self.p:
+            said += f", nearer than all but a share of {self.p[best]:.2g} of control images"
+        if len(self.names) > 1:
+            said += (
+                f"; of {len(self.names)} targets, {self.names[worst]} stays farthest at {self.found.nearest[worst]:.4g}"
+            )
         blind = " Gradients are masked: the search was blind, and finding nothing means nothing."
-        return said + blind * (self.masked > 0.5)
+        return f"{said}. {self.plan}" + blind * (self.masked > 0.5)
 
     def measures(self) -> tuple[Measure, ...]:
         recon = Measure(
