@@ -140,6 +140,7 @@ def test_nested_checkpoints_and_whole_modules(how):
             "optim": optimiser.state_dict(),
             "args": Namespace(lr=0.1, name="run\x1b[31m"),
             "step": 7,
+            "best": {"score": torch.tensor(0.5)},
         },
         how,
     )

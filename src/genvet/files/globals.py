@@ -44,6 +44,10 @@ _EXPECTED = {
     "torch._utils": "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter "
     "_rebuild_parameter_with_state _rebuild_sparse_tensor _rebuild_qtensor _rebuild_meta_tensor_no_storage",
     "torch.serialization": "_get_layout",
+    # Activations that pickled modules name as attributes.
+    "torch.nn.functional": "relu relu6 leaky_relu elu selu celu gelu silu mish softplus tanh sigmoid softmax "
+    "log_softmax hardtanh normalize interpolate",
+    "torch._C._nn": "gelu leaky_relu elu silu mish softplus hardtanh",
     "torch.jit._pickle": "build_intlist build_tensorlist build_doublelist build_boollist build_tensor_from_id "
     "restore_type_tag",
     "numpy": "dtype ndarray float64 float32 float16 int64 int32 int16 int8 uint8 uint16 uint32 uint64 bool_",
@@ -66,7 +70,7 @@ _NAMED_ONLY = frozenset(
 )
 
 _EXPECTED_CLASSES = re.compile(
-    r"torch\.nn\.(modules|utils)\.[a-z_0-9.]+ _?[A-Z]\w*"  # whole pickled modules: tensors are read from the record
+    r"torch\.nn\.(modules|utils|parallel)\.[a-z_0-9.]+ _?[A-Z]\w*"  # whole pickled modules, read as records
     r"|torch\.optim\.[a-z_0-9.]+ [A-Z]\w*"
     r"|__torch__[\w.]* \w+"  # TorchScript's own classes: their code is in the archive, and told there
 )

@@ -31,6 +31,7 @@ _STACK_IMPORT = re.compile(
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{16,}+={0,2}\s*+", re.ASCII)
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}\s?+)++", re.ASCII)
+_ENCODED_OPENINGS = "gYKXfS" + "862574"  # PROTO, c, (, ], } and I in base64; the first digits of them in hexadecimal
 _SEARCHED = 64 << 20
 _SUSPECTS = 10_000
 _STREAMS = 100
@@ -55,7 +56,9 @@ def looks_encoded(text: str) -> bool:
     head = text[:64]
     if head[0] in "c(]}I" and "\n" in text:
         return True
-    return text[0] in "g8KkXYS" and (_BASE64.fullmatch(head) is not None or _HEX.fullmatch(head.rstrip()) is not None)
+    return text[0] in _ENCODED_OPENINGS and (
+        _BASE64.fullmatch(head) is not None or _HEX.fullmatch(head.rstrip()) is not None
+    )
 
 
 def examine(machine: Machine) -> None:

@@ -138,7 +138,7 @@ class _Walk:
 
     def _visit_mapping(self, name: str, held: dict[str, Any]) -> list[tuple[str, Any]]:
         if "param_groups" in held and "state" in held:
-            self.reading.metadata.setdefault(printable(f"{name or 'file'} (skipped)", 120), "the state of an optimiser")
+            self._skip(name, "the state of an optimiser")
             return []
         if not name or name.count(".") == 0:
             note_metadata(self.reading, name, held)
@@ -168,8 +168,15 @@ class _Walk:
                 printable(name, 100), printable(f"the same object as {first or 'the file'}")
             )
 
+    def _skip(self, name: str, what: str) -> None:
+        if len(self.reading.metadata) < 1000:
+            self.reading.metadata.setdefault(printable(f"{name or 'file'} (skipped)", 120), what)
+
     def _add(self, part: Part | None) -> None:
         if part is None:
+            return
+        if all(spec.shape == () for spec in part.tensors.values()):
+            self._skip(part.name, f"{len(part.tensors)} single numbers")
             return
         self.viewed += sum(_bytes(spec) for spec in part.tensors.values())
         if self.viewed > self.reading.limits.unpacked:
