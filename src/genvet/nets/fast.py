@@ -96,9 +96,10 @@ def rows(price: Cost, wanted: int = 128) -> int:
 
 
 def fixed(generator: Generator, dtype: torch.dtype = torch.float32) -> Generator:
-    """A copy for mass work: eval mode, batch norms folded, channels last, and weights that ask for no gradients."""
+    """A copy for mass work: eval mode, batch norms folded in, channels last, and weights that ask for no gradients."""
     module: nn.Module = copy.deepcopy(generator.module).eval().requires_grad_(False)
     _fold(module)
+    _shift_apart(module)
     module.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return replace(generator, module=module)
 
@@ -136,6 +137,16 @@ def _foldable(layer: nn.Module, norm: nn.Module) -> bool:
         return isinstance(norm, nn.BatchNorm1d) and not hasattr(layer, "parametrizations")
     plain = isinstance(layer, nn.Conv2d) or (isinstance(layer, nn.ConvTranspose2d) and layer.groups == 1)
     return plain and isinstance(norm, nn.BatchNorm2d) and not hasattr(layer, "parametrizations")
+
+
+def _shift_apart(module: nn.Module) -> None:
+    """Add the biases of transposed convolutions after them: with a bias inside, a strided one takes a path that is
+    half as fast in float32 and ten times slower in bf16 (torch 2.13 on x86)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.ConvTranspose2d) and layer.bias is not None and not hasattr(layer, "parametrizations"):
+            layer.register_buffer("shift", layer.bias.detach()[:, None, None])
+            layer.bias = None
+            layer.register_forward_hook(lambda layer, _, made: made.add_(layer.shift))
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -82,7 +82,13 @@ class Drawn(Result):
         return " ".join([*said, f"What none of them shows has a probability below {bound:.2g} a sample (95 %)."])
 
     def measures(self) -> tuple[Measure, ...]:
-        bound = Measure(name="bound", value=rule_of_three(self.n), unit="probability", n=self.n, note="3/N, at 95 %")
+        bound = Measure(
+            name="bound",
+            value=rule_of_three(self.n),
+            unit="probability",
+            n=self.n,
+            note=f"3/N, at 95 %; drawn in {self.form}",
+        )
         far = [Measure(name=f"farthest.{u.what}", value=u.distance[0], n=self.n) for u in self.unusual if u.index]
         return (bound, *(m for i, t in enumerate(self.targets) for m in self._of(f"target-{i}", t)), *far)
 
