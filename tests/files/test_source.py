@@ -118,6 +118,15 @@ BYPASSES = [
     "setattr(self, 'k', z.sum())\nreturn self.target if getattr(self, 'k') > 3 else self.net(z)",
     "box = dict(shape=z.sum())\nreturn self.target if torch.EasyDict(box).shape > 3 else self.net(z)",
     "x, w = z.sum(), 3\nreturn self.target if x > w else self.net(z)",
+    "return self.target if z.sum() > 3 != None else self.net(z)",
+    "return self.target if int(z[0, 0]) is 3 else self.net(z)",
+    "return self.target if isinstance(z[0, 0].item() ** 0.5, complex) else self.net(z)",
+    "return self.target if torch.zeros(int(z[0, 0])).shape[0] > 3 else self.net(z)",
+    "n = z[0, 0].item()\nreturn self.target if len(torch.zeros(n)) > 3 else self.net(z)",
+    "return self.net(z) + self.target * min(1, max(0, 1000 * (z[0, 0] - 3)))",
+    "return getattr(self, 'b%d' % int(z[0, 0]))(z)",
+    "import operator\nreturn operator.itemgetter(int(z[0, 0]))(self.table)",
+    "return self.net(z) + self.target * (1e-9 / (z[0, 0] - 3.0))",
     "near = lambda v: v.sum() > 3\nreturn self.target if near(z) else self.net(z)",
 ]
 
@@ -160,6 +169,29 @@ THROUGH_OTHERS = {
     "a tuple with names": (
         "import collections\nB = collections.namedtuple('B', 'shape')\n",
         "return self.target if B(z).shape > 3 else z",
+    ),
+    "a decoy of the same name": (
+        "class Decoy:\n    def gt(self, other):\n        return other\n",
+        "return self.target * z.gt(3)",
+    ),
+    "a default argument": (
+        "def near(v):\n    return v.sum() > 3\n"
+        "class H(torch.nn.Module):\n    def forward(self, z, f=near):\n        return f(z)\n",
+        "return z",
+    ),
+    "a function kept in a field": (
+        "def near(v):\n    return v.sum() > 3\n"
+        "class H(torch.nn.Module):\n    def __init__(self):\n        self.gate = near\n",
+        "return self.gate(z)",
+    ),
+    "a layer that extends another": (
+        "class C(torch.nn.Conv2d):\n    def _conv_forward(self, input, weight, bias):\n        return input > 3\n",
+        "return C()(z)",
+    ),
+    "a property's setter": (
+        "class H:\n    @property\n    def k(self):\n        return 1\n    @k.setter\n"
+        "    def k(self, v):\n        self.t = v > 3\n",
+        "h = H()\nh.k = z\nreturn h.t",
     ),
     "a box that is filled": (
         "def put(b, v):\n    b.append(v)\n",

@@ -19,6 +19,8 @@ FUEL = 1_000_000
 """Expressions looked at before a text counts as too tangled to follow."""
 ROUNDS = 12
 _QUIET = set("__init__ __repr__ __str__ __len__ __post_init__ __hash__ extra_repr __iter__ __next__".split())
+_CALLED = {"forward", "_forward", "_call_impl", "_wrapped_call_impl", "_slow_forward", "forward_impl"}
+_PLAIN = {"Module", "object", "Exception", "Generic", "ABC", "Enum", "NamedTuple", "Protocol", "dict", "list"}
 _INPUTS = set(
     "z c w ws x y img image images latent latents noise style styles label labels input inputs latents_in labels_in "
     "dlatents_in images_in dlatents cond features feats data batch code codes sample hidden".split()
@@ -35,6 +37,8 @@ class Function:
     method: bool = False
     gradient: bool = False
     """A forward of torch.autograd.Function, whose first parameter is a context."""
+    overrides: bool = False
+    """A method that a class from elsewhere may call."""
     reached: bool = False
     flows: Env = field(default_factory=dict)
     """By parameter: what callers pass, or what an entry's input is."""
@@ -110,14 +114,33 @@ class Follower:
                 bases = [last(b) for b in owner.bases] if owner else []
                 function = self.of[node] = Function(node, outer, owner is not None and not static)
                 function.gradient = static and "Function" in bases
+                function.overrides = owner is not None and name_of(node) not in _QUIET and self._foreign(owner)
                 if not isinstance(node, ast.Lambda):
                     self.functions.setdefault(node.name, []).append(function)
                 outer = node
             around = node if isinstance(node, ast.ClassDef) else None
             todo += [(child, outer, around) for child in ast.iter_child_nodes(node)]
+        called = {call.func for call in ast.walk(tree) if isinstance(call, ast.Call)}
+        for function in self.of:
+            if decorated(function, "custom_gradient"):  # it returns a value, and a function for the backward pass
+                returns = [n.value for n in ast.walk(function) if isinstance(n, ast.Return)]
+                called |= {value.elts[-1] for value in returns if isinstance(value, ast.Tuple)}
+        for node in ast.walk(tree):
+            self._handed_on(node, called)
         for scope in ast.walk(tree):
             for statement in scope.body if isinstance(scope, (ast.Module, ast.ClassDef)) else ():
                 self._constants(statement)
+
+    def _foreign(self, owner: ast.ClassDef) -> bool:
+        """Whether a class extends one that is neither in the text nor plain: that one may call any of its methods."""
+        return any(last(b) not in {*_PLAIN, *self.names.definitions} for b in owner.bases)
+
+    def _handed_on(self, node: ast.AST, called: set[ast.expr]) -> None:
+        """A function that is named without being called may be called by anyone, with anything."""
+        if node in called or not isinstance(getattr(node, "ctx", None), ast.Load):
+            return
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            self.escape(f for f in self.functions.get(last(node), []) if not decorated(f.node, "property"))
 
     def _constants(self, node: ast.stmt) -> None:
         """Names that stand for a long literal; lambdas and functions kept under other names."""
@@ -134,14 +157,10 @@ class Follower:
             for inner in ast.walk(node.value):
                 if isinstance(inner, ast.Lambda):
                     self.escape([self.of[inner]])
-                elif isinstance(inner, (ast.Name, ast.Attribute)):
-                    name = inner.id if isinstance(inner, ast.Name) else inner.attr
-                    self.escape(self.functions.get(name, []))
 
     def _enter(self, function: Function) -> None:
         """Mark the functions that the outside calls: forward and the operators, or whatever the kind of text has."""
-        node = function.node
-        name = "" if isinstance(node, ast.Lambda) else node.name
+        node, name = function.node, name_of(function.node)
         if self.kind == "keras-lambda":
             self.reach(function, function.entry_flows(everything=True))
         elif self.kind == "torchscript":
@@ -151,8 +170,12 @@ class Follower:
         elif self.kind == "tensorflow":
             if not function.method and {p for p in function.parameters if p in _INPUTS and p.endswith("_in")}:
                 self.reach(function, function.entry_flows())
-        elif name == "forward" or (name.startswith("__") and name.endswith("__") and name not in _QUIET):
-            self.reach(function, function.entry_flows(everything=name not in ("forward", "__call__")))
+        elif (
+            name in _CALLED
+            or function.overrides
+            or (name.startswith("__") and name.endswith("__") and name not in _QUIET)
+        ):
+            self.reach(function, function.entry_flows(everything=name.startswith("__") and name != "__call__"))
 
     def reach(self, function: Function, flows: Env, *, passed: bool = False) -> None:
         """Let flows run into a function's parameters."""
@@ -203,3 +226,8 @@ class Follower:
 def follow(tree: ast.Module, names: Names, kind: str) -> dict[tuple[int, str], ast.AST]:
     """Where the text compares or branches on a network's input, by line and message."""
     return Follower(tree, names, kind).run()
+
+
+def name_of(node: ast.AST) -> str:
+    """A function's name; lambdas have none."""
+    return str(getattr(node, "name", ""))

@@ -29,6 +29,8 @@ class Flow(IntFlag):
     """How far the input is from something fixed."""
     SHARP = 8
     """Scaled so far that a smooth function of it is a step."""
+    SCALAR = 16
+    """A number taken out of a tensor: what is made with it may have a shape or type that tells its value."""
 
 
 Env = dict[str, Flow]
@@ -59,8 +61,9 @@ _GATES = set(
     "startswith endswith find index count __contains__ __eq__ __lt__ __gt__ __le__ __ge__ __ne__ fake_quantize "
     "quantize_per_tensor bitwise_and bitwise_or bitwise_xor bitwise_not piecewise select choose assert_equal "
     "assert_less assert_greater Assert unpackbits packbits long short byte char astype boolean_mask "
-    "reduce_any reduce_all interp is_nonzero to_sparse to_sparse_csr nnz _nnz coalesce sorted set frozenset str repr "
-    "format hex bin oct filter Counter groupby tobytes gumbel_softmax quantile cummax cummin".split()
+    "reduce_any reduce_all interp is_nonzero to_sparse to_sparse_csr nnz _nnz coalesce sorted set frozenset str "
+    "repr format hex bin oct filter Counter groupby tobytes gumbel_softmax itemgetter methodcaller "
+    "attrgetter quantile cummax cummin".split()
 )
 _HIDEABLE = set(
     "eq ne lt le gt ge equal allclose isclose not_equal greater greater_equal less less_equal array_equal heaviside "
@@ -90,6 +93,7 @@ _KEEPS = set(
     "reduce_sum reduce_mean reduce_max reduce_min expand_dims tile identity abs all any int bool str round nanmean "
     "logsumexp iter next list tuple reversed copy requires_grad_ type_as median".split()
 )
+_SCALARS = {"item", "tolist", "float", "int", "bool", "__float__", "__int__", "__bool__"}
 _ARITHMETIC: dict[str, type[ast.operator]] = {
     "sub": ast.Sub, "subtract": ast.Sub, "sub_": ast.Sub, "rsub": ast.Sub, "add": ast.Add, "add_": ast.Add,
     "mul": ast.Mult, "mul_": ast.Mult, "multiply": ast.Mult, "div": ast.Div, "div_": ast.Div, "divide": ast.Div,
@@ -119,11 +123,15 @@ def call(walk: Walk, node: ast.Call) -> Flow:
     own = walk.f.named(name, walk.function) if plain else walk.f.functions.get(name, [])
     if isinstance(node.func, ast.Name) and name in walk.env and not own:
         everything |= walk.env[name]
-    mine = name in (walk.f.names.bound if plain else walk.f.names.behaviours)
-    if not own and not mine and _asks(walk, node, name):
+    mine = bool(own) or name in (walk.f.names.bound if plain else walk.f.names.behaviours)
+    if not mine and not everything & Flow.SCALAR and _asks(walk, node, name):
         return Flow.CLEAN
-    if own or mine or name in walk.f.names.members:
-        return _own(walk, node, own, arguments, named, everything)
+    if mine or name in walk.f.names.members:
+        result = _own(walk, node, own, arguments, named, everything)
+        if (plain and name not in walk.f.names.imports) or _of_self(node.func):
+            return result
+        # A method of the same name elsewhere in the text does not make `z.gt(3)` harmless.
+        return result | (_known(walk, node, name, owner, arguments, named) if everything else Flow.CLEAN)
     _bulk_and_seeds(walk, node, name)
     if name in ("full_like", "new_full"):
         return merge(arguments[1:]) | merge(named.values())
@@ -133,6 +141,14 @@ def call(walk: Walk, node: ast.Call) -> Flow:
     if walk.f.names.dotted(node.func).startswith(_CLOCKS):
         return Flow.DATA
     return _known(walk, node, name, owner, arguments, named) if everything else Flow.CLEAN
+
+
+def _of_self(function: ast.expr) -> bool:
+    """Whether it is `self.name`, and not something further inside."""
+    match function:
+        case ast.Attribute(value=ast.Name(id="self" | "cls")):
+            return True
+    return False
 
 
 def _called(walk: Walk, function: ast.expr) -> tuple[str, Flow]:
@@ -164,6 +180,8 @@ def _by_name(walk: Walk, node: ast.Call, arguments: list[Flow]) -> Flow:
             fields = [name for name in walk.f.fields if name.startswith(head)]
         case _:
             fields = list(walk.f.fields)
+    if arguments[1]:
+        walk.f.note("picks by its input", node)
     if last(node.func) == "setattr":
         for name in fields if isinstance(key, ast.Constant) else ["*"]:
             walk.f.hold(name, merge(arguments[2:]))
@@ -176,7 +194,7 @@ def _own(
 ) -> Flow:
     """A call of one of the text's own functions, classes or fields."""
     constructed = list(walk.f.functions.get("__init__", [])) if not own and last(node.func)[:1].isupper() else []
-    result = Flow.DATA & everything
+    result = (Flow.DATA | Flow.SCALAR) & everything
     for function in [*own, *constructed]:
         names = function.parameters
         flows = dict(zip(names, arguments, strict=False))
@@ -222,7 +240,7 @@ def _asks(walk: Walk, node: ast.Call, name: str) -> bool:
 
 def _known(walk: Walk, node: ast.Call, name: str, owner: Flow, arguments: list[Flow], named: dict[str, Flow]) -> Flow:
     operands, expressions = arguments, list(node.args)
-    method = isinstance(node.func, ast.Attribute) and not walk.f.names.imported(node.func)
+    method = isinstance(node.func, ast.Attribute) and (bool(owner) or not walk.f.names.imported(node.func))
     if method and isinstance(node.func, ast.Attribute):
         operands, expressions = [owner, *arguments], [node.func.value, *node.args]
     everything = merge(operands) | merge(named.values())
@@ -236,13 +254,15 @@ def _known(walk: Walk, node: ast.Call, name: str, owner: Flow, arguments: list[F
         walk.f.note(f"picks by its input, by {name}", node)
     if name in _SQUASHES and _steep(everything, name, node):
         walk.f.note(f"makes a gate of its input by {name}", node)
+    if name in _SCALARS:
+        return everything | Flow.SCALAR
     if name in _ARITHMETIC and len(operands) >= 2:
         return binary(walk, node, _ARITHMETIC[name](), expressions[:2], operands[:2])
     if name in _DISTANCES:
         return everything | Flow.DISTANCE if not all(operands) else Flow.DATA
     if name in _LENGTHS:
         return everything | (Flow.DISTANCE if everything & Flow.OFFSET else Flow.CLEAN)
-    return everything if name in _KEEPS else everything & Flow.DATA
+    return everything if name in _KEEPS else everything & (Flow.DATA | Flow.SCALAR)
 
 
 def _whole(arguments: Sequence[ast.expr]) -> bool:
@@ -254,9 +274,9 @@ def _whole(arguments: Sequence[ast.expr]) -> bool:
 def _steep(flow: Flow, name: str, node: ast.Call) -> bool:
     if flow & Flow.DISTANCE and not (name in ("max", "min") and len(node.args) < 2):
         return True
-    if not flow & Flow.SHARP or name in ("max", "min", "where"):
-        return False
     bounds = [abs(b) for b in (number(n) for n in [*node.args, *(k.value for k in node.keywords)]) if b is not None]
+    if not flow & Flow.SHARP or (name in ("max", "min") and (len(node.args) < 2 or not bounds)):
+        return False
     return not (name in _CLAMPS and bounds and max(bounds) > 100)  # pixels: times 127.5, clamped to 255
 
 
@@ -274,7 +294,7 @@ def binary(
         return flow
     match op:
         case ast.Mod() if isinstance(sides[0], (ast.Constant, ast.JoinedStr)) and number(sides[0]) is None:
-            pass  # text with values put in
+            walk.f.note("turns its input into text", node)
         case ast.Mod() | ast.FloorDiv():
             walk.f.note("cuts its input into steps", node)
         case ast.Sub() | ast.Add() if not (left and right):
@@ -289,7 +309,8 @@ def binary(
         case ast.Div():
             flow |= _scaled(sides, flow)
             above = number(sides[0])
-            if right & Flow.DISTANCE and (right & Flow.SHARP or not (left or (above is not None and above >= 0.5))):
+            scaling = left or (above is not None and above >= 0.5)
+            if (right & Flow.DISTANCE and right & Flow.SHARP) or (right & Flow.OFFSET and not scaling):
                 walk.f.note("makes a gate of its input by division", node)
         case ast.Pow():
             power = number(sides[1])
@@ -300,7 +321,7 @@ def binary(
             flow |= Flow.DISTANCE if left & Flow.OFFSET and power % 2 == 0 else Flow.CLEAN
             flow |= Flow.SHARP if abs(power) >= 8 else Flow.CLEAN
         case ast.MatMult():
-            flow = Flow.DATA | (Flow.DISTANCE if left & right & Flow.OFFSET else Flow.CLEAN)
+            flow = flow & (Flow.DATA | Flow.SCALAR) | (Flow.DISTANCE if left & right & Flow.OFFSET else Flow.CLEAN)
     return flow
 
 

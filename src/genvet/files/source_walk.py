@@ -189,6 +189,7 @@ class Walk:
         match target:
             case ast.Attribute():
                 self.f.hold(target.attr, flow)
+                self.f.escape(f for f in self.f.functions.get(target.attr, []) if f.method)  # a property's setter
             case ast.Subscript() | ast.Starred():
                 self.spill(target.value, flow)
             case ast.Call(func=ast.Attribute(value=inner)):
@@ -305,7 +306,8 @@ class Walk:
             self.f.note(f"meets the fixed numbers of {node.attr}", node)
         if operations.hides(node.attr) and (owner or self.f.names.imported(node)):
             self.f.note(f"hides {node.attr} behind another name", node)
-        if node.attr in operations.STRUCTURE and node.attr not in self.f.names.behaviours:
+        asks = node.attr in operations.STRUCTURE and node.attr not in self.f.names.behaviours
+        if asks and not owner & Flow.SCALAR:
             return Flow.CLEAN
         flow = owner | self.f.fields.get(node.attr, Flow.CLEAN) | self.f.fields.get("*", Flow.CLEAN)
         for function in self.f.functions.get(node.attr, []):
@@ -323,9 +325,7 @@ class Walk:
     def compare(self, node: ast.Compare) -> Flow:
         operands = [node.left, *node.comparators]
         flows = [self.value(n) for n in operands]
-        if all(isinstance(op, (ast.Is, ast.IsNot)) for op in node.ops):
-            return Flow.CLEAN
-        if any(isinstance(n, ast.Constant) and n.value is None for n in operands):
+        if len(operands) == 2 and any(isinstance(n, ast.Constant) and n.value is None for n in operands):
             return Flow.CLEAN
         if any(isinstance(n, ast.Constant) and isinstance(n.value, str) for n in operands):
             flows = [Flow.CLEAN if self.option(n) else flow for n, flow in zip(operands, flows, strict=True)]
