@@ -184,6 +184,41 @@ def test_zip_that_lies_about_its_size() -> None:
     assert "archive.unreadable" in rules(read(data))
 
 
+def test_what_comes_out_before_the_damage_is_read() -> None:
+    """A loader that reads as it unpacks has run the payload by then."""
+    content = HOSTILE + os.urandom(200_000)
+    packed = bytearray(zipped({"m": content}, zipfile.ZIP_DEFLATED))
+    packed[150_000:150_400] = b"\xff" * 400
+    for data in (
+        packed,
+        gzip.compress(content)[:150_000],
+        bz2.compress(content * 9)[:-5000],
+        lzma.compress(content)[:-9],
+    ):
+        file = read(data)
+        assert told(file)
+        assert rules(file) & {"archive.unreadable", "archive.crc", "file.truncated"}
+
+
+def test_streams_longer_than_their_pieces() -> None:
+    """Decompressors hand out a megabyte at a time; nothing may get lost between."""
+    payload = b"\x80\x03B" + struct.pack("<I", 5 << 20) + bytes(5 << 20) + b"0" + HOSTILE[2:]
+    assert told(read(zipped({"m": payload}, zipfile.ZIP_DEFLATED)))
+    assert told(read(zipped({"m": payload}, zipfile.ZIP_BZIP2)))
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        assert told(read(pack(payload)))
+
+
+def test_zip_without_its_directory_is_salvaged() -> None:
+    data = zipped({"a.txt": b"hello", "m.bin": HOSTILE})
+    end = data.rindex(b"PK\x05\x06")
+    data[end + 16 : end + 20] = b"\xff" * 4
+    data[end + 12 : end + 16] = b"\xff" * 4
+    file = read(data)
+    assert "archive.malformed" in rules(file)
+    assert told(file)
+
+
 def test_zip_cut_short_is_salvaged() -> None:
     data = zipped({"a.txt": b"hello", "m.bin": HOSTILE, "z": b"end"}, zipfile.ZIP_DEFLATED)
     file = read(data[: data.index(b"PK\x01\x02")])

@@ -96,6 +96,9 @@ CUSTOM = {"class_name": "Attack", "config": {"name": "a"}}
 REGISTERED = {"class_name": "Mine", "module": None, "registered_name": "pkg>Mine", "config": {}}
 IMPORTED = {"class_name": "Net", "module": "mypackage.layers", "config": {}}
 SYSTEM = {"class_name": "function", "module": "os", "config": "system", "registered_name": "function"}
+GET_FILE = {"class_name": "function", "module": "keras", "config": "utils.get_file", "registered_name": "function"}
+LOADER = {"class_name": "function", "module": "keras.models", "config": "load_model", "registered_name": "function"}
+WRAPPER = {"class_name": "TorchModuleWrapper", "module": "keras.layers", "config": {"module": "gAJOLg=="}}
 DEEPER = {"class_name": "TimeDistributed", "config": {"name": "t", "layer": SOURCE}}
 
 
@@ -103,7 +106,8 @@ DEEPER = {"class_name": "TimeDistributed", "config": {"name": "t", "layer": SOUR
     ("layer", "rule"),
     [(SOURCE, "keras.lambda"), (SOURCE, "source.dynamic"), (MARSHAL, "keras.lambda"), (NESTED, "keras.lambda"),
      (DEEPER, "keras.lambda"), (CUSTOM, "keras.unlisted"), (REGISTERED, "keras.unlisted"),
-     (IMPORTED, "keras.unlisted"), (SYSTEM, "call.dangerous")],
+     (IMPORTED, "keras.unlisted"), (SYSTEM, "call.dangerous"), (GET_FILE, "keras.unlisted"),
+     (LOADER, "keras.unlisted"), (WRAPPER, "keras.lambda")],
 )  # fmt: skip
 def test_layers_that_carry_or_import_code(layer: dict[str, Any], rule: str) -> None:
     for data in (h5(model(layer)), archive(model(layer))):

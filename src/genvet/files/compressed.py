@@ -9,8 +9,8 @@ from typing import Any
 
 from genvet.files import formats
 from genvet.files.reading import MIB, Reading, Stop
+from genvet.files.unpacking import ERRORS, PIECE, Stream
 
-PIECE = 64 * 1024
 XZ_MEMORY = 48 * MIB
 """What an xz stream's dictionary may take, beside twice the file's size: presets up to 8 need less."""
 
@@ -31,10 +31,7 @@ def _kind(head: bytes) -> str:
 def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
     """What is inside, read again by content."""
     formats.name(reading, _kind(bytes(data[:10])), place, nesting)
-    try:
-        content = _unpack(data, reading, place)
-    except (zlib.error, OSError, lzma.LZMAError, ValueError) as error:
-        raise Stop("archive.unreadable", f"the compressed stream is damaged: {error}") from None
+    content = _unpack(data, reading, place)
     try:
         formats.read_bytes(memoryview(content), reading, place, nesting + 1)
     except formats.NotAModel as stop:
@@ -51,7 +48,18 @@ def _unpack(data: memoryview, reading: Reading, place: str) -> bytearray:
         streams += 1
         if streams > reading.limits.members:
             raise Stop("archive.bomb", f"more than {reading.limits.members} compressed streams", at)
-        at = _stream(data, at, kind, content, reading, place)
+        stream = Stream(_unpacker(kind, len(data)), data[at:])
+        try:
+            for piece in stream.pieces(reading.limits.unpacked + 1):
+                reading.unpack(len(piece), at)
+                content += piece
+        except ERRORS as error:
+            message = f"the compressed stream is damaged: {error}"
+            reading.note("archive.unreadable", message, place=place, offset=at)
+            return content
+        if not stream.unpacker.eof:
+            reading.note("file.truncated", "the compressed stream ends too early", place=place, offset=at)
+        at += stream.end
     rest = data[at:]
     if any(bytes(rest[i : i + PIECE]).strip(b"\0") for i in range(0, len(rest), PIECE)):
         message = f"{len(rest)} bytes after the end of the compressed stream"
@@ -59,23 +67,9 @@ def _unpack(data: memoryview, reading: Reading, place: str) -> bytearray:
     return content
 
 
-def _stream(data: memoryview, at: int, kind: str, content: bytearray, reading: Reading, place: str) -> int:
-    """Unpack one stream into `content`; gives where it ends. What comes out is charged piece by piece."""
-    # zlib keeps its unread input in unconsumed_tail, the others keep it inside: both are fed in pieces.
-    unpacker: Any = {
-        "gzip": lambda: zlib.decompressobj(31),
-        "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY + 2 * len(data)),
-        "bzip2": bz2.BZ2Decompressor,
-    }[kind]()
-    tail = b""
-    while not unpacker.eof and (tail or at < len(data) or not getattr(unpacker, "needs_input", True)):
-        if not tail and getattr(unpacker, "needs_input", True):
-            tail = bytes(data[at : at + PIECE])
-            at += len(tail)
-        out = unpacker.decompress(tail, MIB)
-        tail = getattr(unpacker, "unconsumed_tail", b"")
-        reading.unpack(len(out), at)
-        content += out
-    if not unpacker.eof:
-        reading.note("file.truncated", "the compressed stream ends too early", place=place, offset=at)
-    return at - len(unpacker.unused_data)
+def _unpacker(kind: str, size: int) -> Any:
+    if kind == "gzip":
+        return zlib.decompressobj(31)
+    if kind == "bzip2":
+        return bz2.BZ2Decompressor()
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY + 2 * size)

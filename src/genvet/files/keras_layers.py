@@ -16,11 +16,21 @@ from genvet.files.reading import Reading
 _DEPTH = 200
 _TEXT = re.compile(rb"[\x20-\x7e]{3,}")
 
-# Modules whose classes are Keras' own; functions are looked up by name in the second list only.
+# Modules whose classes are Keras' own. Functions are looked up by name: those of the second list only compute.
 _MODULES = re.compile(
     r"(tf_)?keras(\.src|\.api|\._tf_keras\.keras)?(\.(layers|models|initializers|regularizers|constraints|activations"
     r"|losses|metrics|optimizers|dtype_policies|random|engine|ops\.(operation|function|node))(\.\w+)*)?"
 )
+_FUNCTIONS = re.compile(
+    r"(tf_)?keras(\.src|\.api)?\.(activations|initializers|regularizers|constraints|losses|metrics)(\.\w+)*"
+)
+_CARRIERS = {
+    "Lambda": "a Lambda layer",
+    "TorchModuleWrapper": "a wrapper that unpickles a torch module",
+    "TFSMLayer": "a layer that loads a TensorFlow graph from a folder",
+    "JaxLayer": "a layer of foreign functions",
+    "FlaxLayer": "a layer of foreign functions",
+}
 _PLAIN = {"__tuple__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "slice", "__keras_tensor__"}
 _LAYERS = frozenset(
     """
@@ -79,17 +89,22 @@ def _check_object(value: dict[str, Any], reading: Reading, place: str) -> str:
     own = config.get("name") if isinstance(config, dict) else None
     where = f"{place}/{own}" if place and isinstance(own, str) else own if isinstance(own, str) else place
     if name in ("Lambda", "__lambda__"):
-        _check_lambda(name, config, reading, where)
+        _check_lambda(config, reading, where)
+    elif name in _CARRIERS:
+        reading.note("keras.lambda", _CARRIERS[name], place=where, detail=printable(config, 300))
     module = value.get("module")
     registered = value.get("registered_name")
-    if isinstance(module, str) and module and not _MODULES.fullmatch(module):
-        function = config if isinstance(config, str) else name
+    function = config if name == "function" and isinstance(config, str) else name
+    listed = _FUNCTIONS if name == "function" else _MODULES
+    if isinstance(module, str) and module and ("." in function or not listed.fullmatch(module)):
         _reaches(module, function, reading, where)
     elif isinstance(registered, str) and ">" in registered and not registered.startswith("keras"):
         _unlisted(f"{registered} is registered by other code", reading, where)
     elif name == "function" and not isinstance(module, str):
         _unlisted(f"the function {config!r:.80} is looked up by name", reading, where)
-    elif not module and name not in _LAYERS and name not in _PLAIN and name not in ("function", "__lambda__"):
+    elif (
+        not module and name not in _LAYERS and name not in _PLAIN and name not in ("function", "__lambda__", *_CARRIERS)
+    ):
         _unlisted(f"{name} is no layer of Keras", reading, where)
     return where
 
@@ -111,7 +126,7 @@ def _unlisted(message: str, reading: Reading, place: str) -> None:
     reading.note("keras.unlisted", message, place=place)
 
 
-def _check_lambda(kind: str, config: Any, reading: Reading, place: str) -> None:
+def _check_lambda(config: Any, reading: Reading, place: str) -> None:
     """Show the code that comes with a Lambda layer. Compiled code is never loaded, only looked at."""
     config = config if isinstance(config, dict) else {"value": config}
     function = config.get("function", config.get("value"))

@@ -12,6 +12,7 @@ from typing import Any
 from genvet.files import formats
 from genvet.files.reading import Reading, Stop
 from genvet.files.sevenzip_header import ENCODED, END, HEADER, Coder, Cursor, Folder, Streams, parse, read_streams
+from genvet.files.unpacking import ERRORS, inflate
 from genvet.files.zips import escapes
 
 MAGIC = b"7z\xbc\xaf\x27\x1c"
@@ -92,7 +93,7 @@ def _header(data: memoryview, reading: Reading, place: str, spans: list[tuple[in
         spans += _pack_spans(streams)
         if len(streams.folders) != 1:
             raise Stop("archive.malformed", "the packed 7z header is not one stream", 32 + offset)
-        header = _unpack(data, streams, 0, 0, reading)
+        header = _unpack(data, streams, 0, 0, reading, place)
         crc = streams.folders[0].crc if streams.folders[0].crc is not None else zlib.crc32(header)
     raise Stop("archive.bomb", "the 7z header is packed again and again", 32 + offset)
 
@@ -106,7 +107,7 @@ def _contents(data: memoryview, streams: Streams, reading: Reading, place: str) 
     pack = 0
     for number, folder in enumerate(streams.folders):
         try:
-            whole = _unpack(data, streams, number, pack, reading)
+            whole = _unpack(data, streams, number, pack, reading, place)
         except Stop as stop:
             if stop.rule == "archive.bomb":
                 raise
@@ -122,7 +123,7 @@ def _contents(data: memoryview, streams: Streams, reading: Reading, place: str) 
             yield content
 
 
-def _unpack(data: memoryview, streams: Streams, number: int, pack: int, reading: Reading) -> memoryview:
+def _unpack(data: memoryview, streams: Streams, number: int, pack: int, reading: Reading, place: str) -> memoryview:
     """The bytes of one folder; its size is charged before they are made."""
     folder = streams.folders[number]
     if any(c.method == AES for c in folder.coders):
@@ -137,9 +138,13 @@ def _unpack(data: memoryview, streams: Streams, number: int, pack: int, reading:
     size = folder.coders[folder.last].size
     reading.unpack(size, start)
     try:
-        return _decoded(packed, chain, size)
-    except (lzma.LZMAError, zlib.error, OSError, EOFError, ValueError, struct.error) as error:
-        raise Stop("archive.unreadable", f"the 7z entry cannot be unpacked: {error}", start) from None
+        content, problem = _decoded(packed, chain, size)
+    except (*ERRORS, struct.error) as error:
+        content, problem = packed[:0], str(error)
+    if problem:
+        message = f"the 7z entry cannot be unpacked: {problem}"
+        reading.note("archive.unreadable", message, place=place, offset=start)
+    return content
 
 
 def _chain(folder: Folder) -> list[Coder]:
@@ -155,36 +160,29 @@ def _chain(folder: Folder) -> list[Coder]:
     return chain[::-1]
 
 
-def _decoded(packed: memoryview, chain: list[Coder], size: int) -> memoryview:
+def _decoded(packed: memoryview, chain: list[Coder], size: int) -> tuple[memoryview, str]:
+    """What comes out, and what went wrong, if anything."""
     first, *filters = chain
     if first.method == COPY and not filters:
-        if len(packed) != size:
-            raise ValueError("a copied entry has two sizes")
-        return packed
+        return packed, "" if len(packed) == size else "a copied entry has two sizes"
     if first.method in (LZMA1, LZMA2):
         return _lzma(packed, first, filters, size)
     if filters or first.method not in (BZIP2, DEFLATE):
-        raise ValueError("method " + " ".join(c.method.hex() for c in chain) + " is not read")
+        return packed[:0], "method " + " ".join(c.method.hex() for c in chain) + " is not read"
     unpacker: Any = bz2.BZ2Decompressor() if first.method == BZIP2 else zlib.decompressobj(-15)
-    return _whole(unpacker.decompress(packed, size) if size else b"", size)
+    return inflate(packed, size, unpacker)
 
 
-def _lzma(packed: memoryview, coder: Coder, filters: list[Coder], size: int) -> memoryview:
+def _lzma(packed: memoryview, coder: Coder, filters: list[Coder], size: int) -> tuple[memoryview, str]:
     main = _lzma_filter(coder, size)
     outer = [_filter(f) for f in reversed(filters)]
-    unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[*outer, main])
-    content = unpacker.decompress(packed, size) if size else b""
-    if outer and 0 < size - len(content) < 16:
+    content, problem = inflate(packed, size, lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[*outer, main]))
+    missing = size - len(content)
+    if outer and 0 < missing < 16:
         # A branch filter holds back a last few bytes, which it leaves as they are, where no end mark follows.
-        plain = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[main]).decompress(packed, size)
-        content += plain[len(content) :]
-    return _whole(content, size)
-
-
-def _whole(content: bytes, size: int) -> memoryview:
-    if len(content) != size:
-        raise ValueError(f"{len(content)} bytes come out of the declared {size}")
-    return memoryview(content)
+        plain, problem = inflate(packed, size, lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[main]))
+        content = memoryview(bytes(content) + bytes(plain[len(content) :]))
+    return content, problem
 
 
 def _lzma_filter(coder: Coder, size: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from genvet.files.reading import Reading, Stop
+from genvet.files.unpacking import ERRORS, Stream
 
 LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 DESCRIPTOR = b"PK\x07\x08"
@@ -149,25 +150,21 @@ def _measured(data: memoryview, header: Header, stop: int, reading: Reading) -> 
     """An entry whose sizes stand behind it: found by inflating it, or by the next signature."""
     rest = data[header.start : stop]
     if header.method == DEFLATED:
-        unpacker = zlib.decompressobj(-15)
-        size = used = 0
+        stream = Stream(zlib.decompressobj(-15), rest)
+        size = 0
         try:
-            while not unpacker.eof and used < len(rest):
-                piece = unpacker.unconsumed_tail or rest[used : used + 65536]
-                used += 0 if unpacker.unconsumed_tail else len(piece)
-                out = unpacker.decompress(piece, 1 << 20)
-                reading.unpack(len(out), header.start)
-                size += len(out)
-        except zlib.error:
+            for piece in stream.pieces(reading.limits.unpacked + 1):
+                reading.unpack(len(piece), header.start)
+                size += len(piece)
+        except ERRORS:
             pass
-        packed = used - len(unpacker.unused_data) - len(unpacker.unconsumed_tail)
-        return replace(header, packed=packed, size=size, crc=UNKNOWN)
-    ends = (_find(rest, mark) for mark in (DESCRIPTOR, LOCAL, CENTRAL))
+        return replace(header, packed=stream.end, size=size, crc=UNKNOWN)
+    ends = (find(rest, mark) for mark in (DESCRIPTOR, LOCAL, CENTRAL))
     packed = min((e for e in ends if e >= 0), default=len(rest))
     return replace(header, packed=packed, size=packed, crc=UNKNOWN)
 
 
-def _find(data: memoryview, mark: bytes) -> int:
+def find(data: memoryview, mark: bytes) -> int:
     """Where these bytes first stand, -1 if nowhere; searched in pieces, so that nothing large is copied."""
     for at in range(0, len(data), 1 << 20):
         inside = bytes(data[at : at + (1 << 20) + len(mark) - 1]).find(mark)

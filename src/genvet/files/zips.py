@@ -8,9 +8,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from genvet.files.reading import Reading, Stop
+from genvet.files.unpacking import Stream, inflate
 from genvet.files.zip_headers import (
     BZIP2,
     DEFLATED,
@@ -27,6 +27,7 @@ from genvet.files.zip_headers import (
     begins,
     central_headers,
     central_starts,
+    find,
     find_end,
     local_header,
     salvage,
@@ -62,7 +63,13 @@ def unpack(data: memoryview, reading: Reading, place: str) -> Unpacked:
         for header in salvage(data, 0, len(data), reading, place):
             _add_local(data, header, reading, place, found)
         return found
-    for start, stop, count, shift in list(_directories(data, end, reading, place, found)):
+    try:
+        directories = list(_directories(data, end, reading, place, found))
+    except Stop as problem:
+        # Without a directory every entry is one that no directory lists.
+        reading.note(problem.rule, problem.message, place=place, offset=problem.offset)
+        directories = []
+    for start, stop, count, shift in directories:
         for header in central_headers(data, start, stop, count, reading, place):
             _add(data, replace(header, offset=header.offset + shift), reading, place, found)
         found.spans.append((start, stop))
@@ -192,43 +199,42 @@ def _check_flags(flags: int, reading: Reading, where: str, offset: int) -> None:
 
 
 def _content(data: memoryview, header: Header, reading: Reading, where: str) -> memoryview:
-    """The unpacked bytes of an entry; empty where it cannot be read."""
+    """The unpacked bytes of an entry; where it is damaged, those that come out before."""
     packed = data[header.start : header.start + header.packed]
     if len(packed) < header.packed:
         reading.note("file.truncated", "the entry reaches past the end", place=where, offset=header.start)
-    try:
-        content = _unpacked(packed, header, reading)
-    except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError, struct.error) as error:
-        rule = "archive.encrypted" if header.flags & ENCRYPTED else "archive.unreadable"
-        reading.note(rule, f"the entry cannot be unpacked: {error}", place=where, offset=header.start)
-        return packed[:0]
-    if zlib.crc32(content) != header.crc:
-        if header.flags & ENCRYPTED:
+    content, problem = _unpacked(packed, header, reading)
+    if header.flags & ENCRYPTED:
+        if problem or zlib.crc32(content) != header.crc:
             reading.note("archive.encrypted", "the entry is encrypted", place=where, offset=header.start)
-        elif header.crc != UNKNOWN:
-            reading.note("archive.crc", "the checksum is wrong", place=where, offset=header.start)
+    elif problem:
+        message = f"the entry cannot be unpacked: {problem}"
+        reading.note("archive.unreadable", message, place=where, offset=header.start)
+    elif header.crc not in (UNKNOWN, zlib.crc32(content)):
+        reading.note("archive.crc", "the checksum is wrong", place=where, offset=header.start)
     return content
 
 
-def _unpacked(packed: memoryview, header: Header, reading: Reading) -> memoryview:
-    """Unpack by method; every byte that comes out is charged before it is made."""
+def _unpacked(packed: memoryview, header: Header, reading: Reading) -> tuple[memoryview, str]:
+    """Unpack by method; every byte that comes out is charged before it is made. Says what went wrong, if anything."""
     # Stored bytes are charged as well: a thousand entries may share the same ones.
     reading.unpack(max(header.size, len(packed)) if header.method == STORED else header.size, header.start)
     if header.method == STORED:
-        if header.size != header.packed:
-            raise ValueError("a stored entry has two sizes")
-        return packed
+        return packed, "" if header.size == header.packed else "a stored entry has two sizes"
     if header.method == DEFLATED:
         unpacker = zlib.decompressobj(-15)
-        content = inflate(packed, header.size, unpacker)
-        if unpacker.decompress(unpacker.unconsumed_tail, 1):
-            raise ValueError(f"more than the declared {header.size} bytes come out")
-        return content
+        content, problem = inflate(packed, header.size, unpacker)
+        if not problem and not unpacker.eof and next(Stream(unpacker, packed[:0]).pieces(1), b""):
+            problem = f"more than the declared {header.size} bytes come out"
+        return content, problem
     if header.method == BZIP2:
         return inflate(packed, header.size, bz2.BZ2Decompressor())
     if header.method == LZMA:
-        return inflate(packed[9:], header.size, _lzma(packed, header.size))
-    raise ValueError(f"compression method {header.method} is not known")
+        try:
+            return inflate(packed[9:], header.size, _lzma(packed, header.size))
+        except (ValueError, struct.error) as error:
+            return packed[:0], str(error)
+    return packed[:0], f"compression method {header.method} is not known"
 
 
 def _lzma(packed: memoryview, size: int) -> lzma.LZMADecompressor:
@@ -241,20 +247,6 @@ def _lzma(packed: memoryview, size: int) -> lzma.LZMADecompressor:
     dictionary = max(4096, min(dictionary, size))
     filters = [{"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": lc, "lp": lp, "pb": pb}]
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
-
-
-class Unpacker(Protocol):
-    """The standard library's decompressors."""
-
-    def decompress(self, data: memoryview, max_length: int, /) -> bytes: ...
-
-
-def inflate(packed: memoryview, size: int, unpacker: Unpacker) -> memoryview:
-    """`size` bytes, charged already, from a decompressor; raises ValueError where fewer come out."""
-    content = unpacker.decompress(packed, size) if size else b""
-    if len(content) < size:
-        raise ValueError(f"{len(content)} bytes come out of the declared {size}")
-    return memoryview(content)
 
 
 def _check_space(data: memoryview, reading: Reading, place: str, found: Unpacked) -> None:
@@ -276,14 +268,26 @@ def _hidden(data: memoryview, start: int, stop: int, reading: Reading, place: st
         return
     message = f"{len(gap)} bytes lie outside every entry"
     reading.note("archive.hidden", message, place=place, offset=start, length=len(gap), detail=bytes(gap[:64]).hex(" "))
-    first = bytes(gap[: 1 << 20]).find(LOCAL)
-    if first < 0:
-        found.others.append((f"(bytes {start} to {stop})", gap))
-        return
-    if first:
-        found.others.append((f"(bytes {start} to {start + first})", gap[:first]))
-    for header in salvage(data, start + first, stop, reading, place):
-        found.others.append((header.text, _content(data, header, reading, _within(place, header.text))))
+    found.others += _entries_in_gap(data, start, stop, reading, place)
+
+
+def _entries_in_gap(
+    data: memoryview, start: int, stop: int, reading: Reading, place: str
+) -> Iterator[tuple[str, memoryview]]:
+    """Entries that no directory lists, wherever they stand in a gap, and what lies around them."""
+    at = start
+    for _ in range(reading.limits.members):
+        next_one = find(data[at:stop], LOCAL)
+        until = stop if next_one < 0 else at + next_one
+        if until > at:
+            yield f"(bytes {at} to {until})", data[at:until]
+        if next_one < 0:
+            return
+        at = until + len(LOCAL)
+        for header in salvage(data, until, stop, reading, place):
+            yield header.text, _content(data, header, reading, _within(place, header.text))
+            at = max(at, span_end(data, header, header))
+    raise Stop("archive.bomb", f"more than {reading.limits.members} entries", start)
 
 
 def _within(place: str, name: str) -> str:
