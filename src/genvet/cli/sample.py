@@ -50,10 +50,19 @@ def sample(
 
     generator = averaged(load(model, net=net, part=part))
     with screen.progress():
+        place(generator, common.device)
         x = draw(generator, count, common.seed, truncation)
     for path in write(x, out):
         screen.note(f"{generator.name}: {path}")
     return 0
+
+
+def place(generator: Generator, device: str) -> None:
+    """Put the network where it is to run."""
+    import torch
+
+    on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    generator.module.to(on)
 
 
 def draw(generator: Generator, count: int, seed: int, truncation: float = 1.0) -> Tensor:
@@ -74,9 +83,10 @@ def draw(generator: Generator, count: int, seed: int, truncation: float = 1.0) -
     with torch.inference_mode():
         for start in track(range(0, count, 16), -(-count // 16), "samples"):
             stop = min(start + 16, count)
-            z = generator.latent.sample(start, stop, rng)
-            w = generator.mapping(z, generator.latent.labels(start, stop), truncation)
-            images.append(generator.synthesis(generator.broadcast(w)).float())
+            z = generator.latent.sample(start, stop, rng).to(generator.device)
+            labels = generator.latent.labels(start, stop)
+            w = generator.mapping(z, None if labels is None else labels.to(z.device), truncation)
+            images.append(generator.synthesis(generator.broadcast(w)).float().cpu())
     return torch.cat(images)
 
 

@@ -80,7 +80,7 @@ def scan(
             else:
                 report = engine.scan(model, out=folder, **options)
                 write(report, folder)
-    except GenVetError:
+    except (GenVetError, KeyboardInterrupt):
         if new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         raise

@@ -136,4 +136,5 @@ def report(done: Report) -> None:
     if not verdict.complete:
         for gap in done.not_checked:
             if not gap.complete:
-                note(f"not complete: {gap.technique} {gap.part}: {gap.reason}. {gap.detail}")
+                where = f" ({gap.part})" if gap.part else ""
+                note(f"not complete: {gap.technique}{where}: {gap.reason}{'; ' if gap.detail else ''}{gap.detail}")
