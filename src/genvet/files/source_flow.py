@@ -121,9 +121,9 @@ class Follower:
             around = node if isinstance(node, ast.ClassDef) else None
             todo += [(child, outer, around) for child in ast.iter_child_nodes(node)]
         called = {call.func for call in ast.walk(tree) if isinstance(call, ast.Call)}
-        for function in self.of:
-            if decorated(function, "custom_gradient"):  # it returns a value, and a function for the backward pass
-                returns = [n.value for n in ast.walk(function) if isinstance(n, ast.Return)]
+        for maker in self.of:
+            if decorated(maker, "custom_gradient"):  # it returns a value, and a function for the backward pass
+                returns = [n.value for n in ast.walk(maker) if isinstance(n, ast.Return)]
                 called |= {value.elts[-1] for value in returns if isinstance(value, ast.Tuple)}
         for node in ast.walk(tree):
             self._handed_on(node, called)
