@@ -112,7 +112,7 @@ class Drawn(Result):
                 ("target", *_captions(t.index, t.distance)),
                 "The target first, then the nearest of all samples.",
             )
-            for t in self.targets
+            for t in sorted(self.targets, key=lambda t: t.distance[:1])[:16]
         ]
         far = [
             Picture(

@@ -25,6 +25,8 @@ from genvet.nets.fast import fixed, price, rows, stream, swift
 from genvet.nets.latent_search import Found, Starts, images_at, masked_share, search
 
 CONTROLS = 99
+SHOWN = 16
+"""Of very many targets, so many are drawn; the tables hold all."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,18 +98,18 @@ class Reconstruction(Result):
         )
 
     def figures(self) -> tuple[Figure | Picture, ...]:
-        pairs = torch.stack([self.targets, self.images], 1).flatten(0, 1)
-        captions = (c for n, d in zip(self.names, self.found.nearest.tolist(), strict=True) for c in (n, f"at {d:.4g}"))
-        grid = Picture(
-            "Targets and reconstructions", pairs, tuple(captions), "Each target, and the nearest that was reached."
-        )
-        return (grid, *(self._curve(i) for i in range(len(self.names))))
+        shown = self.found.nearest.argsort(stable=True)[:SHOWN].tolist()
+        pairs = torch.stack([self.targets[shown], self.images[shown]], 1).flatten(0, 1)
+        captions = tuple(c for i in shown for c in (self.names[i], f"at {self.found.nearest[i]:.4g}"))
+        caption = "Each target, and the nearest that was reached; the best reached first."
+        return (Picture("Targets and reconstructions", pairs, captions, caption), *map(self._curve, shown))
 
     def _curve(self, i: int) -> Figure:
-        steps = list(range(len(self.found.path)))
-        series = {
-            f"{n}: {kind}": [steps, self.found.path[:, i, n].tolist()] for n, kind in enumerate(self.starts.kinds)
-        }
+        """How every search for one target went; along a long one not every step is kept."""
+        steps = range(0, len(self.found.path), max(1, len(self.found.path) // 100))
+        path = self.found.path[list(steps), i]
+        kinds = enumerate(self.starts.kinds)
+        series = {f"{n}: {kind}": [list(steps), path[:, n].tolist()] for n, kind in kinds}
         data = {"series": series, "x": "step", "y": "sum of squares", "log": True}
         return Figure(kind="curve", title=f"Searches for {self.names[i]}", data=data)
 
@@ -174,9 +176,8 @@ class Reconstruct(Probe):
     def affordable(self, images: int, generator: Generator, cost: Cost) -> tuple[int, int] | None:
         """Restarts and steps, lowered to what the operations allow; None where even the least is too much."""
         sphere = generator.latent.distribution == "sphere"
-        one = (
-            3 * cost.operations * images
-        )  # forward, and backward without the weights' gradients, is about three forwards
+        # Forward, and backward without the weights' gradients: about three forwards.
+        one = 3 * cost.operations * images
         for restarts in range(self.restarts, 0, -1):
             if one * (restarts + 2 * (not sphere)) * self.steps <= self.operations:
                 return restarts, self.steps
