@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
 from genvet.core.errors import BadInput, GenVetError
 from genvet.core.modelfile import ModelFile, Part, TensorSpec
+from genvet.core.rng import Rng
 from genvet.files.load import load, read
 from genvet.files.rebuild import rebuild
 from genvet.files.tensors import tensors
@@ -146,3 +151,50 @@ def test_tensors_past_their_storage_are_refused(bad):
     with pytest.raises(BadInput, match="tensor t"):
         tensors(part, [memoryview(bytes(48))])
     assert rebuild(file_of(part, storages=(bytes(48),))).generators == {}
+
+
+WIDTHS = st.sampled_from([0, 1, 2, 3, 4, 8, 16, 64, 192])
+LAYERS = st.one_of(
+    st.tuples(WIDTHS, WIDTHS).map(lambda s: {"weight": s, "bias": s[:1]}),
+    st.tuples(WIDTHS, WIDTHS, *[st.sampled_from([1, 2, 3, 4, 5, 7])] * 1).map(
+        lambda s: {"weight": (s[0], s[1], s[2], s[2]), "bias": s[1:2]}
+    ),
+    WIDTHS.map(lambda n: dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (n,))),
+)
+PREFIXES = st.sampled_from(["", "main.", "decoder.", "encoder."])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(PREFIXES, LAYERS), max_size=6), st.integers(0, 2**32 - 1), st.booleans())
+def test_no_state_dict_breaks_the_rebuilding(layers, seed, chained):
+    """Whatever the shapes and values: a generator, or a reason, and never another error."""
+    values = np.random.default_rng(seed).standard_normal(200_000).astype(np.float32).tobytes()
+    specs, last = {}, None
+    for i, (prefix, leaves) in enumerate(layers):
+        weight = leaves["weight"]
+        if chained and last is not None and len(weight) > 1:
+            weight = (weight[0], last) if len(weight) == 2 else (last, *weight[1:])
+        last = weight[0] if len(weight) == 2 else weight[1] if len(weight) == 4 else last
+        for leaf, shape in (leaves | {"weight": weight}).items():
+            stride = tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
+            specs[f"{prefix}{i}.{leaf}"] = spec(shape, stride)
+    file = rebuild(file_of(Part(name="", kind="state", tensors=specs), storages=(values,)))
+    assert bool(file.generators) != bool(file.not_generators) or len(file.parts) > 1
+    for generator in file.generators.values():
+        assert generator.sample(2, Rng(0)).shape == (2, *generator.shape)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["latent", "capacity", "size", "channels", "layers", "network", "x"]),
+        st.one_of(
+            st.integers(-5, 2**40), st.text(max_size=5), st.none(), st.lists(st.integers(), max_size=3), st.floats()
+        ),
+    ),
+    st.sampled_from(["dcgan", "stack", "onnx", "stylegan2", "mlp", "nobody", "build"]),
+)
+def test_no_metadata_breaks_the_rebuilding(config, net):
+    metadata = {"genvet.net": net, "genvet.config": json.dumps(config), "genvet.latent": "[]", "genvet.assumed": "7"}
+    part = Part(name="", kind="state", tensors={"a.weight": spec((2, 2), (2, 1))}, config=metadata)
+    assert not rebuild(file_of(part, storages=(bytes(16),))).generators

@@ -88,4 +88,6 @@ def test_unknown_names_and_options_get_the_nearest():
         assert hint in error.value.hint
     with pytest.raises(BadInput):
         candidates(part, "dcgan:size=big")
+    part = part_of({"m.0.weight": torch.zeros(9, 8, 4, 4), "m.2.weight": torch.zeros(7, 3, 4, 4)})
+    assert "m.0 gives 8 channels and m.2 takes 7" in nearest(part, [])
     assert "2 tensors" in nearest(part_of({"a.weight": torch.zeros(2, 2), "b": torch.zeros(1)}), [])

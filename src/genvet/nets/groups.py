@@ -24,12 +24,12 @@ class Group:
     def kind(self) -> str:
         """linear, kernel (of a convolution of either direction), norm, or "" for what is none of them."""
         weight = self.leaves.get("weight")
-        if weight is None or set(self.leaves) - set(LEAVES):
+        if weight is None or set(self.leaves) - set(LEAVES) or 0 in weight:
             return ""
         if "running_mean" in self.leaves:
             complete = {"weight", "bias", "running_mean", "running_var"} <= set(self.leaves)
             return "norm" if complete and len(weight) == 1 else ""
-        return {2: "linear", 4: "kernel"}.get(len(weight), "") if min(weight, default=0) > 0 else ""
+        return {2: "linear", 4: "kernel"}.get(len(weight), "")
 
     @property
     def weight(self) -> Shape:
@@ -92,7 +92,12 @@ def weighty(layers: Iterable[Group]) -> list[Group]:
 
 def chained(layers: Iterable[Group], transposed: bool) -> bool:
     """Whether each layer takes what the one before gives; kernels as of transposed convolutions or of plain ones."""
-    return all(follows(a, b, transposed) for a, b in pairwise(weighty(layers)))
+    return broken(layers, transposed) is None
+
+
+def broken(layers: Iterable[Group], transposed: bool) -> tuple[Group, Group] | None:
+    """The first two layers of which the second does not take what the first gives."""
+    return next(((a, b) for a, b in pairwise(weighty(layers)) if not follows(a, b, transposed)), None)
 
 
 def follows(first: Group, second: Group, transposed: bool) -> bool:

@@ -18,6 +18,7 @@ from genvet.core.modelfile import Part
 from genvet.core.printable import printable
 from genvet.nets.build import ARCHITECTURES, Net, build, module, names, parse
 from genvet.nets.candidate import Candidate
+from genvet.nets.groups import broken, groups, inputs, outputs
 from genvet.nets.matching import compare, outline
 from genvet.nets.stack import fill
 
@@ -117,6 +118,13 @@ def nearest(part: Part, found: Iterable[Candidate]) -> str:
     """For a part that nothing fits: the nearest architectures and what differs, or what its tensors are like."""
     near = [c for c in found if c.differences][:3]
     if not near:
+        layers = groups(part)
+        gap = broken(layers, True) if all(g.kind for g in layers) else None
+        if gap is not None:
+            first, second = (printable(g.name, 60) for g in gap)
+            gives, takes = outputs(gap[0], True), inputs(gap[1], True)
+            differs = f"but {first} gives {gives} channels and {second} takes {takes}"
+            return f"no known architecture: nearest is a stack of layers (dcgan, mlp), {differs}"
         shown = ", ".join(f"{printable(k, 60)} {tuple(s.shape)}" for k, s in list(part.tensors.items())[:3])
         return f"no known architecture: {len(part.tensors)} tensors, such as {shown}" if shown else "no tensors"
     return "no known architecture fits; nearest: " + "; ".join(_difference(c) for c in near)
