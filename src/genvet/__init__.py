@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from genvet.core.report import Report as Report
     from genvet.engine import assess as assess
     from genvet.engine import scan as scan
-    from genvet.files import load as load
+    from genvet.files.load import load as load
 
 _HOMES = {
     "Finding": "genvet.core.report",
@@ -29,7 +29,7 @@ _HOMES = {
     "Report": "genvet.core.report",
     "StyleGenerator": "genvet.core.generator",
     "assess": "genvet.engine",
-    "load": "genvet.files",
+    "load": "genvet.files.load",
     "scan": "genvet.engine",
     "techniques": "genvet.catalogue",
 }

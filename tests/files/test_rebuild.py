@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+import genvet
 from genvet.core.errors import BadInput, GenVetError
 from genvet.core.modelfile import ModelFile, Part, TensorSpec
 from genvet.core.rng import Rng
@@ -125,6 +126,10 @@ def test_reading_needs_a_model_file(tmp_path):
     for name, message in [("none", "cannot open"), ("empty", "empty"), ("text", "no model file"), ("", "folder")]:
         with pytest.raises(GenVetError, match=message):
             read(tmp_path / name)
+
+
+def test_public_load_is_the_function_however_often_it_is_asked_for():
+    assert genvet.load is load and genvet.load is load
 
 
 def test_tensors_are_views_as_the_file_has_them():

@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genvet.files.load import load as load
     from genvet.files.load import read as read
 
-_HOMES = {"load": "genvet.files.load", "read": "genvet.files.load"}
+_HOMES = {"read": "genvet.files.load"}
+# Not `load`: once genvet.files.load is imported, that name is the module.
 
 
 def __getattr__(name: str) -> Any:
