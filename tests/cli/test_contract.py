@@ -142,8 +142,12 @@ def test_a_config_file_gives_options_and_the_command_line_goes_first(run: Run, s
     assert (calls[0]["seed"], calls[0]["depth"], calls[0]["file_only"]) == (9, "quick", True)
     (tmp_path / "c.json").write_text(json.dumps({"seed": 4}))
     assert run("scan", "m.pt", "--config=c.json")[0] == 0 and calls[1]["seed"] == 4
+    (tmp_path / "t.toml").write_text('seed = 5\n[techniques."output.brute_force"]\nsamples = 64\n')
+    assert run("scan", "m.pt", "--config", "t.toml")[0] == 0
+    assert calls[2]["settings"] == {"output.brute_force": {"samples": 64}} and calls[2]["seed"] == 5
     (tmp_path / "bad.json").write_text(json.dumps({"sead": 4}))
-    for name in ("bad.json", "none.json", "c.yaml"):
+    (tmp_path / "text.json").write_text("no json")
+    for name in ("bad.json", "text.json", "none.json", "c.yaml"):
         code, _, err = run("scan", "m.pt", "--config", name)
         assert code == 2 and err, name
 

@@ -13,15 +13,16 @@ from itertools import pairwise
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
-from cyclopts.config import Json, Toml
+from cyclopts.config import Dict
 
 from genvet.cli import screen
 from genvet.cli.convert import convert
 from genvet.cli.demo import demo
 from genvet.cli.listing import listing
+from genvet.cli.options import TECHNIQUES, options_from
 from genvet.cli.sample import sample
 from genvet.cli.scan import scan
-from genvet.core.errors import BadInput, GenVetError
+from genvet.core.errors import GenVetError
 
 COULD_NOT = 2
 EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
@@ -71,16 +72,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     return COULD_NOT
 
 
-def settings(words: list[str]) -> list[Json | Toml]:
+def settings(words: list[str]) -> list[Dict]:
     """The file that --config names: its keys are the command's options, and the command line goes before it."""
     given = [after for word, after in pairwise([*words, ""]) if word == "--config"]
     given += [word.partition("=")[2] for word in words if word.startswith("--config=")]
     if not given:
         return []
-    path = Path(given[-1])
-    kind = {".json": Json, ".toml": Toml}.get(path.suffix)
-    if kind is None:
-        raise BadInput("--config takes JSON or TOML", expected="a name that ends in .json or .toml", got=given[-1])
-    if not path.is_file():
-        raise BadInput(f"there is no file {given[-1]}", hint="--config names a JSON or TOML file")
-    return [kind(path, use_commands_as_keys=False, must_exist=True)]
+    options = {key: value for key, value in options_from(Path(given[-1])).items() if key != TECHNIQUES}
+    return [Dict(options, use_commands_as_keys=False, source=given[-1])]

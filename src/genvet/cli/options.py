@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from genvet.core.errors import BadInput
+
+TECHNIQUES = "techniques"
+"""Key of a --config file that holds settings of techniques, by name."""
 Device = Literal["auto", "cpu", "cuda"]
 Flag = Parameter(negative="")
 """An option that is there or not: no --no-... twin."""
@@ -20,7 +26,7 @@ class Debugging:
     """What every command takes."""
 
     config: Path | None = None
-    """JSON or TOML file with options; the command line goes before it."""
+    """JSON or TOML file with options (the command line goes first), and settings of techniques under `techniques`."""
     debug: Annotated[bool, Flag] = False
     """Show a traceback when something fails."""
 
@@ -43,3 +49,27 @@ def output_folder(command: str, about: Path) -> Path:
     """Where a command writes unless told otherwise: ./genvet-<command>-<stem>."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", about.resolve().stem if about.suffix else about.resolve().name).strip(".")
     return Path(f"genvet-{command}-{stem or 'model'}")
+
+
+def options_from(path: Path) -> dict[str, Any]:
+    """What a JSON or TOML file of options holds; raises BadInput where it cannot be read."""
+    readers = {".json": json.loads, ".toml": tomllib.loads}
+    if path.suffix not in readers:
+        raise BadInput("--config takes JSON or TOML", expected="a name that ends in .json or .toml", got=str(path))
+    try:
+        options = readers[path.suffix](path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read {path}", got=error.strerror or str(error)) from None
+    except ValueError as error:
+        raise BadInput(f"{path} does not parse", got=str(error)) from None
+    if not isinstance(options, dict):
+        raise BadInput(f"{path} holds no options", expected="names and values")
+    return options
+
+
+def technique_settings(config: Path | None) -> dict[str, dict[str, Any]]:
+    """Settings of techniques by name, from the file that --config names."""
+    settings = options_from(config).get(TECHNIQUES, {}) if config else {}
+    if not isinstance(settings, dict) or not all(isinstance(knobs, dict) for knobs in settings.values()):
+        raise BadInput(f"{TECHNIQUES!r} of {config} does not fit", expected="{name: {setting: value}}")
+    return settings

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from genvet.cli import screen
-from genvet.cli.options import COMMON, Common, Flag, output_folder
+from genvet.cli.options import COMMON, Common, Flag, output_folder, technique_settings
 from genvet.core.errors import GenVetError, NoModel
 from genvet.core.printable import printable
 from genvet.core.severity import Severity, worst
@@ -73,6 +73,7 @@ def scan(
     folder = out or output_folder("scan", model)
     new = not folder.exists()
     options = {**asdict(what), "seed": common.seed, "device": common.device, "command": _command()}
+    options["settings"] = technique_settings(common.config)
     try:
         with screen.progress():
             if model.is_dir():

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genvet.catalogue import Entry, techniques
+from pydantic import ValidationError
+
+from genvet.catalogue import Entry, find, techniques
 from genvet.core.errors import BadInput, BudgetSpent, GenVetError, Unsupported
 from genvet.core.modelfile import ModelFile
 from genvet.core.printable import printable
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from genvet.core.data import Images
     from genvet.core.generator import Generator
 
+Knobs = Mapping[str, Any]
 DEPTHS = ("quick", "standard", "deep")
 
 
@@ -59,6 +62,7 @@ class _Run:
     depth: str
     seed: int
     net: str
+    settings: Mapping[str, Knobs]
     findings: list[Finding] = field(default_factory=list)
     not_checked: list[NotChecked] = field(default_factory=list)
 
@@ -79,17 +83,20 @@ def scan(
     depth: str = "standard",
     seed: int = 0,
     device: str = "auto",
+    settings: Mapping[str, Knobs] | None = None,
     command: str = "",
 ) -> Report:
     """Vet one model file: nothing in it is run, whatever can be rebuilt is inspected, and a verdict is given.
 
+    `settings` changes the knobs of inspections, by their names, from what the depth gives them.
     Interrupted, it reports what it has. Raises BadInput for what is no model file, and for targets that do not fit.
     """
     if depth not in DEPTHS:
         raise BadInput("no such depth", expected=", ".join(DEPTHS), got=depth)
+    knobs = _settings(settings or {})
     shelf = Shelf(out)
     model = _read(path, file_only, net, part)
-    run = _Run(model, shelf, depth, seed, net or "")
+    run = _Run(model, shelf, depth, seed, net or "", knobs)
     steps = _plan(run, file_only, _gifts(model, targets, reference, device))
     _work(run, steps)
     return _report(run, command)
@@ -97,12 +104,15 @@ def scan(
 
 def scan_folder(path: Path | str, *, out: Path | None = None, **options: Any) -> Iterator[Scanned]:
     """Scan every file below a folder, one after the other; what cannot be read does not stop the rest."""
-    files = sorted(p for p in Path(path).rglob("*") if p.is_file() and not p.is_symlink())
+    own = out.resolve() if out else None
+    files = sorted(p for p in Path(path).rglob("*") if p.is_file() and not (own and p.absolute().is_relative_to(own)))
     if not files:
         raise BadInput(f"the folder {path} holds no files", hint="name a model file, or a folder that holds some")
     for number, file in enumerate(files, 1):
         own = out / f"{number:03d}" if out else None
         try:
+            if file.is_symlink():
+                raise BadInput(f"{printable(file)} is a link, and was not followed", hint="name what it points to")
             report = scan(file, out=own, **options)
         except GenVetError as error:
             yield Scanned(file, own, error=error)
@@ -112,6 +122,19 @@ def scan_folder(path: Path | str, *, out: Path | None = None, **options: Any) ->
             yield Scanned(file, own, report=report)
             if any(n.reason == "interrupted" for n in report.not_checked):
                 return
+
+
+def _settings(settings: Mapping[str, Knobs]) -> dict[str, Knobs]:
+    """By full name; raises BadInput for an inspection or a knob that there is not, before anything runs."""
+    known = {}
+    for name, knobs in settings.items():
+        entry = find(name, "inspection")
+        try:
+            entry.load()(**knobs)
+        except (ValidationError, TypeError) as error:
+            raise BadInput(f"these are no settings of {entry.name}: {error}") from None
+        known[entry.name] = knobs
+    return known
 
 
 def _read(path: Path | str, file_only: bool, net: str | None, part: str | None) -> ModelFile:
@@ -187,10 +210,10 @@ def _one(run: _Run, step: Step) -> None:
     """Run one inspection, or recall it; an error in it is put down and stops nothing else."""
     try:
         technique = step.entry.load()
-        config = technique.depths.get(run.depth, {})
-        if config is None:
+        config, asked = technique.depths.get(run.depth, {}), run.settings.get(step.entry.name)
+        if config is None and asked is None:
             return run.skip(step.entry, step.part, "not_requested", f"left out at depth {run.depth}")
-        probe = technique(**config)
+        probe = technique(**{**(config or {}), **(asked or {})})
         assert isinstance(probe, Probe)
         lacking = lacks(probe, step.have)
         if lacking:
