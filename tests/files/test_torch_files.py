@@ -304,7 +304,24 @@ SEQUENTIAL = (
     b"\x80\x02ctorch.nn.modules.container\nSequential\n)\x81}(" + text("_modules") + b"}" + text("_parameters") + b"}ub"
 )
 
+# Ways to call what is on the allow-list without REDUCE, so that neither its bytes nor its text would be looked at.
+PERSISTENT = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
+EASY = b"\x80\x02cdnnlib.util\nEasyDict\n)\x81" + text("__setstate__") + PERSISTENT + b"s}b"
+APPENDING = b"\x80\x02ccollections\nOrderedDict\n)R}" + text("append") + PERSISTENT + b"sb}a."
+
 HOSTILE = {
+    "a state that an item of the object takes": (EASY + b".", {"call.unlisted", "pickle.hook"}),
+    "the same, cut off behind the call": (EASY, {"call.unlisted", "pickle.hook", "file.truncated"}),
+    "an append that the state replaced": (APPENDING, {"call.unlisted", "pickle.malformed"}),
+    "a module made by its constructor": (
+        b"ctorch.nn.modules.linear\nLinear\n(I999999\nI999999\ntR.",
+        {"call.unlisted"},
+    ),
+    "an array of another shape": (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I99999\ntS'b'\ntR.",
+        {"pickle.malformed"},
+    ),
+    "a name of Python 2": (b"curllib\nurlopen\n(S'http://x'\ntR.", {"call.dangerous"}),
     "a module that grows after its state": (SEQUENTIAL + b"(NNe.", {"pickle.malformed"}),
     "a module whose weights are set twice": (SEQUENTIAL + b"}b.", {"pickle.malformed"}),
     "a module thrown away, with a hook": (

@@ -8,7 +8,7 @@ from typing import Any
 
 from genvet.core.modelfile import TensorSpec
 from genvet.files.globals import normal
-from genvet.files.inert import BytesLike, Record
+from genvet.files.inert import BytesLike, Global, Record
 from genvet.files.plain import raw_bytes
 from genvet.files.reading import Reading, Stop
 from genvet.files.storages import ITEM, contiguous, swapped
@@ -56,6 +56,14 @@ def check_dtype(args: tuple[Any, ...], offset: int) -> Record | None:
     if not isinstance(code, str) or code.lstrip("<>|=")[:1] in ("O", "") or "," in code:
         raise Stop("pickle.object-array", f"a numpy dtype of {code!r:.40}")
     return None
+
+
+def reconstruct(args: tuple[Any, ...], offset: int) -> Record:
+    """An empty array that BUILD fills. Any other shape would take memory for nothing, any other class run its code."""
+    match args:
+        case (Global(module="numpy", name="ndarray"), (0,), "b" | b"b"):
+            return Record(Global("numpy.core.multiarray", "_reconstruct", offset), args, "reduce", offset)
+    raise Stop("pickle.malformed", f"a numpy array is begun at byte {offset} in another way than numpy's")
 
 
 def scalar(args: tuple[Any, ...], offset: int) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # the names of Python 2, as every loader translates them
 from collections.abc import Collection
 
 from genvet.core.modelfile import Standing
@@ -33,7 +34,6 @@ _EXPECTED = {
     "types": "SimpleNamespace",
     "datetime": "datetime date time timedelta timezone",
     "decimal": "Decimal",
-    "fractions": "Fraction",
     "pathlib": "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath",
     "pathlib._local": "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath",
     "torch": f"Size device Tensor {' '.join(DTYPES)} {' '.join(STORAGES)}",
@@ -77,26 +77,7 @@ _EXPECTED_CLASSES = re.compile(
 
 # --- Names of Python 2, of older and of newer numpy, by the name that the tables here use.
 
-_MODULES = {
-    "__builtin__": "builtins",
-    "copy_reg": "copyreg",
-    "cPickle": "pickle",
-    "_pickle": "pickle",
-    "commands": "subprocess",
-    "httplib": "http.client",
-    "urllib2": "urllib.request",
-    "Queue": "queue",
-    "StringIO": "io",
-    "cStringIO": "io",
-    "_io": "io",
-    "exceptions": "builtins",
-    "UserDict": "collections",
-}
-_NAMES = {
-    ("builtins", "xrange"): ("builtins", "range"),
-    ("builtins", "unicode"): ("builtins", "str"),
-    ("builtins", "long"): ("builtins", "int"),
-}
+_MODULES = {"_pickle": "pickle", "_io": "io", "cStringIO": "io", "exceptions": "builtins"}
 
 # --- Known to run code, reach the system or delete: critical. A trailing dot takes in all submodules.
 
@@ -107,7 +88,8 @@ _DANGEROUS_MODULES = (
     "concurrent threading _thread signal http urllib ftplib smtplib telnetlib poplib imaplib nntplib xmlrpc "
     "socketserver requests aiohttp httpx urllib3 pickle shelve marshal dill cloudpickle joblib fileinput "
     "_osx_support _aix_support _pyrepl antigravity rlcompleter fcntl resource "
-    "cgitb unittest test turtledemo tkinter cffi pexpect paramiko sh fabric plumbum "
+    "cgitb unittest test turtledemo tkinter cffi gevent eventlet twisted invoke docker selenium pexpect paramiko sh "
+    "fabric plumbum "
     "torch.utils.bottleneck torch.utils.cpp_extension torch.hub torch.jit.unsupported_tensor_ops torch.package "
     "torch.utils._config_module torch.utils.collect_env torch.utils.data.datapipes torch._dynamo torch._inductor "
     "torch.multiprocessing torch.distributed torch.testing torch.fx numpy.f2py numpy.distutils numpy.testing"
@@ -163,10 +145,11 @@ def normal(module: str, name: str) -> tuple[str, str]:
     >>> normal("__builtin__", "unicode"), normal("numpy._core.multiarray", "scalar")
     (('builtins', 'str'), ('numpy.core.multiarray', 'scalar'))
     """
-    module = _MODULES.get(module, module)
+    module, name = NAME_MAPPING.get((module, name), (module, name))
+    module = _MODULES.get(module) or IMPORT_MAPPING.get(module, module)
     if module.startswith("numpy._core"):
         module = "numpy.core" + module[len("numpy._core") :]
-    return _NAMES.get((module, name), (module, name))
+    return module, name
 
 
 def standing(module: str, name: str, uses: Collection[str] = ()) -> Standing:
@@ -180,14 +163,21 @@ def standing(module: str, name: str, uses: Collection[str] = ()) -> Standing:
     module, name = normal(module, name)
     if uses and (module, name) in _NAMED_ONLY:
         return "unlisted"
-    if (module, name) in EXPECTED or _EXPECTED_CLASSES.fullmatch(f"{module} {name}"):
+    if (module, name) in EXPECTED:
         return "expected"
+    if _EXPECTED_CLASSES.fullmatch(f"{module} {name}"):
+        return "unlisted" if "reduce" in uses else "expected"  # modules are made empty, never by their constructor
     if not (_IDENTIFIER.fullmatch(module) and _IDENTIFIER.fullmatch(name)):
         return "unlisted"
     if _dangerous(module, name):
         return "dangerous"
     known = is_known(module) and module.partition(".")[0] not in _CLASS_PACKAGES
     return "unlisted" if known or "." in name or not _class_like(name, uses) else "class"
+
+
+def is_special(module: str, name: str) -> bool:
+    """Functions on the list that run what they are given: fine where the stream calls them, since that is read."""
+    return normal(module, name) == ("torch.storage", "_load_from_bytes") or name == "_reconstruct_persistent_obj"
 
 
 def is_known(module: str) -> bool:

@@ -127,6 +127,9 @@ def check_modules(records: Iterable[Record], reading: Reading, place: str) -> No
     """
     for record in records:
         state = state_of(record)
+        if record.path.endswith("EasyDict") and record.state is not None:
+            # Its attributes are its items, so that an item named __setstate__ would be called with this state.
+            reading.note("pickle.hook", "an EasyDict is given a state", place=place, offset=record.offset)
         if state is None:
             continue
         where = f"{class_of(record)}, made at byte {record.offset},"

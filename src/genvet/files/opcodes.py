@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from genvet.files.globals import standing
 from genvet.files.inert import Global, Record
 from genvet.files.reading import Stop
 
@@ -319,9 +320,17 @@ def _extend(m: Machine, target: Any, items: list[Any]) -> None:
     if isinstance(target, list):
         target.extend(items)
     elif isinstance(target, Record):
-        target.elements.extend(items)
+        _add_elements(m, target, items)
     else:
         raise Stop("pickle.malformed", f"byte {m.at} appends to a {type(target).__name__}", m.at)
+
+
+def _add_elements(m: Machine, target: Record, items: list[Any]) -> None:
+    """A loader calls the object's own `extend`, `append` or `add`, which its state may have put there."""
+    root = target.root
+    if standing(root.module, root.name) == "expected" and root.name != "deque":
+        m.note("pickle.malformed", f"byte {m.at} appends to a record of {target.path}")
+    target.elements.extend(items)
 
 
 @_opcode(b"s")
@@ -359,7 +368,7 @@ def _additems(m: Machine) -> None:
     if isinstance(target, set):
         target.update(m.hashable(item) for item in items)
     elif isinstance(target, Record):
-        target.elements.extend(items)
+        _add_elements(m, target, items)
     else:
         raise Stop("pickle.malformed", f"byte {m.at} adds to a {type(target).__name__}", m.at)
 
@@ -370,7 +379,7 @@ def _additems(m: Machine) -> None:
 @_opcode(b"0")
 def _pop(m: Machine) -> None:
     if m.stack:
-        m.stack.pop()
+        m.handle(m.stack.pop(), -1)
     else:
         m.pop_mark()
 
@@ -382,6 +391,7 @@ def _pop_mark(m: Machine) -> None:
 
 @_opcode(b"2")
 def _dup(m: Machine) -> None:
+    m.handle(m.stack[-1], 1)
     m.push(m.stack[-1], 8)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from genvet.files import hidden, opcodes
 from genvet.files.calls import Calls
-from genvet.files.globals import normal
+from genvet.files.globals import is_special, normal
 from genvet.files.inert import BytesLike, Global, How, Record, key
 from genvet.files.plain import PLAIN
 from genvet.files.reading import MIB, Reading, Stop
@@ -122,6 +122,7 @@ class Machine:
         self.memo: dict[int, Value] = {}
         self.suspects: list[tuple[int, str | BytesLike]] = []
         self.read_inside: dict[int, Value] = {}
+        self.handed_on: dict[Global, int] = {}
 
     def load(self) -> Value:
         """Read one pickle to its STOP. Raises Stop where that cannot be done, after searching the rest for names."""
@@ -131,10 +132,19 @@ class Machine:
         except (Stop, IndexError, ValueError) as error:
             raise self._give_up(error) from None
         finally:
+            self._tell_handed_on()
             self.calls.report()
             hidden.examine(self)
         check_expansion(value, self.limits.depth, self.limits.unfolded, self.start)
         return value
+
+    def _tell_handed_on(self) -> None:
+        """Where a function that runs what it is given was neither called nor left waiting for its arguments."""
+        if any(self.handed_on.values()):
+            for waiting in (value for stack in [self.stack, *self.marked] for value in stack):
+                self.handle(waiting, -1)
+        for found in (f for f, times in self.handed_on.items() if times > 0):
+            self.note("call.unlisted", f"{found.path} is handed on as a value: something else would call it")
 
     def _give_up(self, error: Exception) -> Stop:
         hidden.salvage(self)
@@ -285,7 +295,14 @@ class Machine:
     def recall(self, index: int) -> None:
         if index not in self.memo:
             raise Stop("pickle.memo", f"byte {self.at} fetches memo entry {index}, which was never stored", self.at)
-        self.push(self.memo[index], 8)
+        value = self.memo[index]
+        self.handle(value, 1)
+        self.push(value, 8)
+
+    def handle(self, value: Value, times: int) -> None:
+        """Count how often a function that runs what it is given lies on the stack, beside being called."""
+        if value.__class__ is Global and is_special(value.module, value.name):
+            self.handed_on[value] = self.handed_on.get(value, 0) + times
 
     def find(self, module: Value, name: Value) -> None:
         """What GLOBAL and STACK_GLOBAL would import."""
@@ -294,6 +311,7 @@ class Machine:
             raise Stop("pickle.memo", f"the import at byte {self.at} takes its name from {kinds}", self.at)
         found = Global(module, name, self.at)
         self.calls.imported(found)
+        self.handle(found, 1)
         self.push(found, 300)
 
     def persistent(self, identity: Value) -> Value:
@@ -314,6 +332,7 @@ class Machine:
         if not isinstance(callee, (Global, Record)) or not isinstance(args, tuple):
             kinds = f"{type(callee).__name__} with a {type(args).__name__}"
             raise Stop("pickle.malformed", f"byte {self.at} calls a {kinds}", self.at)
+        self.handle(callee, -1)
         self.calls.called(callee, args, how, self.at)
         made = self._carry_out(callee, args) if isinstance(callee, Global) and how == "reduce" else _NOTHING
         if made is _NOTHING:

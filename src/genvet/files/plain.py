@@ -105,6 +105,12 @@ def _sequence(kind: type) -> Callable[[tuple[Any, ...], int], Any]:
     return make
 
 
+def _deque(args: tuple[Any, ...], offset: int) -> Record:
+    if len(args) > 2 or (args and not isinstance(args[0], (list, tuple))):
+        raise Stop("pickle.malformed", "a deque of something that is neither list nor tuple")
+    return Record(Global("collections", "deque", offset), (), "reduce", offset, elements=list(*args[:1]))
+
+
 def _persistent(args: tuple[Any, ...], offset: int) -> Record:
     """A NVlabs object, with its text and state as they are now: it is run at this point, not when the stream ends."""
     if len(args) != 1 or not isinstance(args[0], dict):
@@ -123,6 +129,8 @@ PLAIN: dict[tuple[str, str], Callable[[tuple[Any, ...], int], Any]] = {
     ("builtins", "list"): _sequence(list),
     ("builtins", "tuple"): _sequence(tuple),
     ("collections", "OrderedDict"): _mapping("collections", "OrderedDict"),
+    ("collections", "Counter"): _mapping("collections", "Counter"),
+    ("collections", "deque"): _deque,
     ("collections", "defaultdict"): _mapping("collections", "defaultdict", skipped=1),
     ("dnnlib.util", "EasyDict"): _mapping("dnnlib.util", "EasyDict"),
     ("dnnlib", "EasyDict"): _mapping("dnnlib", "EasyDict"),

@@ -34,6 +34,7 @@ def evaluators(reading: Reading, place: str) -> Evaluate:
         ("torch", "Size"): torch.size,
         ("numpy", "dtype"): _dtype,
         ("numpy.core.multiarray", "scalar"): arrays.scalar,
+        ("numpy.core.multiarray", "_reconstruct"): arrays.reconstruct,
         ("numpy.core.numeric", "_frombuffer"): lambda args, offset: _array(reading, args, offset),
     }
     return table
