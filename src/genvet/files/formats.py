@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -34,6 +35,9 @@ _BY_START: tuple[tuple[str, ModuleType], ...] = (
     ("pickle", objects),
 )
 
+_CONTAINERS = {"zip", "tar", "7z", "compressed"}
+_OVERHEAD = 1024
+"""What each nested read is charged: a tree of empty archives unpacks to nothing, and goes on for hours."""
 
 # What a zip or a stream turns out to be, once it is looked into.
 _CLOSER = {("zip", kind) for kind in ("torch-zip", "torchscript", "keras", "npz")}
@@ -62,9 +66,16 @@ def read_bytes(data: memoryview, reading: Reading, place: str = "", nesting: int
 def _read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
     if nesting > reading.limits.nesting:
         raise Stop("archive.bomb", f"formats are nested more than {reading.limits.nesting} deep")
+    if nesting:
+        reading.unpack(_OVERHEAD)
     found = list(_formats(data))
     if not found:
         raise NotAModel(signatures.describe(data))
+    if nesting and found[0][0] in _CONTAINERS:
+        digest = hashlib.sha256(data).digest()
+        if digest in reading.known:
+            return
+        reading.known.add(digest)
     if len(found) > 1:
         names = " and ".join(kind for kind, _ in found)
         reading.note("archive.hidden", f"the content is {names} at once: readers take different ones", place=place)

@@ -16,8 +16,9 @@ except ImportError:  # Windows has no such limits: there only the audit hook hol
 
 SLACK = 64 * MIB
 # Sealed, a reader needs nothing of the interpreter that is audited, except these:
-# compiling to a syntax tree, making arrays of numbers, and looking at its own frames when an error is raised.
-_ALLOWED = {"compile", "builtins.id", "array.__new__", "sys._getframe", "sys.excepthook"}
+# compiling to a syntax tree, making arrays of numbers, looking at its own frames when an error is raised,
+# and moving its own limits with what the file declares (hard limits cannot be raised).
+_ALLOWED = {"compile", "builtins.id", "array.__new__", "sys._getframe", "sys.excepthook", "resource.setrlimit"}
 _ALLOWED |= {f"object.__{access}attr__" for access in ("get", "set", "del")}
 
 

@@ -61,6 +61,8 @@ class Reading:
     """Expected globals that `calls` has already, as (module, name, called): one entry for each is enough."""
     innermost: str = ""
     """The place of the last name in `format`: the chain follows one path into nested files."""
+    known: set[bytes] = field(default_factory=set)
+    """Hashes of the nested archives that were read: trees of equal ones are read once."""
     _unpacked: int = 0
     _count: dict[str, int] = field(default_factory=dict)
 
