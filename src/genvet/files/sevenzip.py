@@ -176,11 +176,11 @@ def _decoded(packed: memoryview, chain: list[Coder], size: int) -> tuple[memoryv
 def _lzma(packed: memoryview, coder: Coder, filters: list[Coder], size: int) -> tuple[memoryview, str]:
     main = _lzma_filter(coder, size)
     outer = [_filter(f) for f in reversed(filters)]
-    content, problem = inflate(packed, size, lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[*outer, main]))
+    content, problem = inflate(packed, size, lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[*outer, main]), ends=False)
     missing = size - len(content)
     if outer and 0 < missing < 16:
         # A branch filter holds back a last few bytes, which it leaves as they are, where no end mark follows.
-        plain, problem = inflate(packed, size, lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[main]))
+        plain, problem = inflate(packed, size, lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[main]), ends=False)
         content = memoryview(bytes(content) + bytes(plain[len(content) :]))
     return content, problem
 

@@ -39,13 +39,20 @@ class Stream:
         return self.at - len(self.unpacker.unused_data) - len(getattr(self.unpacker, "unconsumed_tail", b""))
 
 
-def inflate(packed: memoryview, size: int, unpacker: Any) -> tuple[memoryview, str]:
-    """The first `size` bytes, charged already, and what went wrong, if anything."""
+def inflate(packed: memoryview, size: int, unpacker: Any, *, ends: bool = True) -> tuple[memoryview, str]:
+    """The first `size` bytes, charged already, and what went wrong, if anything.
+
+    `ends` is for streams that know their own end: one that goes on behind `size` is told.
+    """
     content = bytearray()
+    problem = ""
     try:
-        for piece in Stream(unpacker, packed).pieces(size):
+        for piece in Stream(unpacker, packed).pieces(size + ends):
             content += piece
     except ERRORS as error:
-        return memoryview(content), str(error)
-    short = len(content) < size
-    return memoryview(content), f"{len(content)} bytes come out of the declared {size}" if short else ""
+        problem = str(error)
+    if len(content) > size:
+        return memoryview(content)[:size], f"more than the declared {size} bytes come out"
+    if len(content) < size:
+        problem = problem or f"{len(content)} bytes come out of the declared {size}"
+    return memoryview(content), problem

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from genvet.files.reading import Reading, Stop
-from genvet.files.unpacking import Stream, inflate
+from genvet.files.unpacking import inflate
 from genvet.files.zip_headers import (
     BZIP2,
     DEFLATED,
@@ -222,16 +222,12 @@ def _unpacked(packed: memoryview, header: Header, reading: Reading) -> tuple[mem
     if header.method == STORED:
         return packed, "" if header.size == header.packed else "a stored entry has two sizes"
     if header.method == DEFLATED:
-        unpacker = zlib.decompressobj(-15)
-        content, problem = inflate(packed, header.size, unpacker)
-        if not problem and not unpacker.eof and next(Stream(unpacker, packed[:0]).pieces(1), b""):
-            problem = f"more than the declared {header.size} bytes come out"
-        return content, problem
+        return inflate(packed, header.size, zlib.decompressobj(-15))
     if header.method == BZIP2:
         return inflate(packed, header.size, bz2.BZ2Decompressor())
     if header.method == LZMA:
         try:
-            return inflate(packed[9:], header.size, _lzma(packed, header.size))
+            return inflate(packed[9:], header.size, _lzma(packed, header.size), ends=False)
         except (ValueError, struct.error) as error:
             return packed[:0], str(error)
     return packed[:0], f"compression method {header.method} is not known"
