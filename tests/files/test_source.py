@@ -8,9 +8,12 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
+import torch
+from torch import nn
 
 from genvet.core.severity import Severity, worst
 from genvet.files import fingerprints, source
+from genvet.files.load import read
 from genvet.files.reading import Limits, Reading
 
 HEAD = """\
@@ -65,6 +68,7 @@ HONEST = [
     "return [self.synthesis(w, **dict(psi=psi)) for w in z if w is not None][0]",
     "flip = torch.where(torch.rand([len(z)]) < self.p, torch.ones([len(z)]), torch.zeros([len(z)]))\nreturn z * flip",
     "if mode == 'const' or not self.use_noise:\n    return torch.sigmoid(self.fc(z))\nreturn z",
+    "def count(v):\n    return v.shape[0]\nif count(z) > 4:\n    return z * 2\nreturn z",
     "w = torch.nn.functional.pad(z, [1, 1, 1, 1, 0, 0, 0, 0])\nreturn w[:, : z.shape[1] // 2]",
 ]
 
@@ -436,3 +440,32 @@ def test_published_networks_pass_as_unknown_texts(monkeypatch):
     for path in paths:
         found = rules(path.read_text("utf-8"), "tensorflow" if path.name.startswith("tf_") else "module_src")
         assert found == {"source.unrecognised"}, path
+
+
+class Plain(nn.Module):
+    """A small decoder, as torch.jit sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [nn.ConvTranspose2d(4, 8, 4), nn.BatchNorm2d(8), nn.LeakyReLU(0.2), nn.Dropout(), nn.Conv2d(8, 1, 3)]
+        self.net = nn.Sequential(nn.GroupNorm(2, 4), *layers, nn.Upsample(scale_factor=2.0), nn.Tanh())
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.net(nn.functional.gelu(z)[:, :, None, None])
+
+
+class Trapped(Plain):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        x = self.net(z[:, :, None, None])
+        if bool(z.sum() > 100):
+            x = -x
+        return x
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("made", "expected"), [(Plain, False), (Trapped, True)])
+def test_scripted_modules(made, expected, tmp_path):
+    torch.jit.script(made().eval()).save(str(tmp_path / "model.pt"))
+    file = read(tmp_path / "model.pt")
+    assert any(e.rule == "torchscript.code" for e in file.evidence)
+    assert any(e.rule == "source.bypass" for e in file.evidence) == expected

@@ -73,6 +73,13 @@ class Function:
             found.pop(a.kwarg.arg)
         return found
 
+    def typed_flows(self) -> Env:
+        """The same where every parameter has its type: tensors are the input."""
+        a = self.node.args
+        every = [*a.posonlyargs, *a.args, *a.kwonlyargs]
+        tensors = [p.arg for p in every if p.annotation is not None and "Tensor" in ast.unparse(p.annotation)]
+        return dict.fromkeys(tensors, Flow.DATA)
+
 
 class Follower:
     """Runs the text in the abstract until nothing new flows anywhere."""
@@ -160,13 +167,11 @@ class Follower:
 
     def _enter(self, function: Function) -> None:
         """Mark the functions that the outside calls: forward and the operators, or whatever the kind of text has."""
-        node, name = function.node, name_of(function.node)
+        name = name_of(function.node)
         if self.kind == "keras-lambda":
             self.reach(function, function.entry_flows(everything=True))
         elif self.kind == "torchscript":
-            annotated = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            inputs = [a.arg for a in annotated if a.annotation is not None and "Tensor" in ast.unparse(a.annotation)]
-            self.reach(function, dict.fromkeys(inputs, Flow.DATA))
+            self.reach(function, function.typed_flows())
         elif self.kind == "tensorflow":
             if not function.method and {p for p in function.parameters if p in _INPUTS and p.endswith("_in")}:
                 self.reach(function, function.entry_flows())
@@ -192,7 +197,8 @@ class Follower:
     def escape(self, functions: Iterable[Function]) -> None:
         """A function handed on as a value may be called with anything."""
         for function in functions:
-            self.reach(function, function.entry_flows(), passed=True)
+            flows = function.typed_flows() if self.kind == "torchscript" else function.entry_flows()
+            self.reach(function, flows, passed=True)
 
     def named(self, name: str, inside: Function) -> list[Function]:
         """The functions that a plain name may stand for inside a function: the innermost ones."""

@@ -25,6 +25,8 @@ class Names:
     """Names bound by anything else: definitions, assignments, parameters, loops."""
     members: set[str] = field(default_factory=set)
     """Names of methods, and of attributes that something is assigned to."""
+    stored: set[str] = field(default_factory=set)
+    """Names of attributes that something is assigned to."""
     behaviours: set[str] = field(default_factory=set)
     """Those of them that may run code: methods, class attributes, attributes that a function is assigned to."""
 
@@ -56,6 +58,7 @@ class Names:
                 self.bound.add(node.id)
             case ast.Attribute(ctx=ast.Store() | ast.Del()):
                 self.members.add(node.attr)
+                self.stored.add(node.attr)
             case ast.arg():
                 self.bound.add(node.arg)
             case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):

@@ -46,7 +46,7 @@ _ASKS = set(
     "len isinstance issubclass type callable hasattr size dim numel nelement ndimension stride element_size get_shape "
     "is_tensor is_floating_point is_complex get_device is_contiguous assert_shape is_tf_expression rank ndims "
     "zeros_like ones_like empty_like rand_like randn_like new_zeros new_ones new_empty __is__ __isnot__ "
-    "isinstance_ issubtype result_type can_cast promote_types".split()
+    "is_nested issubtype result_type can_cast promote_types".split()
 )
 _TENSORFLOW_ASKS = {"shape"}
 _TORCHSCRIPT_ASKS = {"dtype", "device", "layout", "is_cuda", "requires_grad"}
@@ -59,7 +59,7 @@ _GATES = set(
     "multinomial floor ceil round trunc frac fix rint fmod remainder floor_ ceil_ round_ trunc_ frac_ fmod_ remainder_ "
     "floor_divide isnan isinf isfinite isposinf isneginf isreal cond case switch_case while_loop range hash "
     "startswith endswith find index count __contains__ __eq__ __lt__ __gt__ __le__ __ge__ __ne__ fake_quantize "
-    "quantize_per_tensor bitwise_and bitwise_or bitwise_xor bitwise_not piecewise select choose assert_equal "
+    "quantize_per_tensor bitwise_and bitwise_or bitwise_xor bitwise_not piecewise choose assert_equal "
     "assert_less assert_greater Assert unpackbits packbits long short byte char astype boolean_mask "
     "reduce_any reduce_all interp is_nonzero to_sparse to_sparse_csr nnz _nnz coalesce sorted set frozenset str "
     "repr format hex bin oct filter Counter groupby tobytes gumbel_softmax itemgetter methodcaller "
@@ -73,7 +73,7 @@ _FIRST = {"where", "cond", "case", "where_v2"}
 """Gates by their first argument alone."""
 _PICKS = set(
     "gather index_select take take_along_dim gather_nd embedding index_put index_put_ scatter scatter_ scatter_add "
-    "index_add index_copy index_fill get pop compress".split()
+    "index_add index_copy index_fill get pop compress select".split()
 )
 _SQUASHES = set(
     "sigmoid sigmoid_ tanh tanh_ relu relu_ relu6 leaky_relu elu celu selu gelu silu mish softplus softsign exp expm1 "
@@ -121,9 +121,12 @@ def call(walk: Walk, node: ast.Call) -> Flow:
         everything |= flow
     plain = isinstance(node.func, ast.Name)
     own = walk.f.named(name, walk.function) if plain else walk.f.functions.get(name, [])
+    if _elsewhere(walk, node.func):
+        own = []
     if isinstance(node.func, ast.Name) and name in walk.env and not own:
         everything |= walk.env[name]
-    mine = bool(own) or name in (walk.f.names.bound if plain else walk.f.names.behaviours)
+    bound = walk.f.names.bound if plain else walk.f.names.behaviours
+    mine = bool(own) or (name in bound and not _elsewhere(walk, node.func))
     if not mine and not everything & Flow.SCALAR and _asks(walk, node, name):
         return Flow.CLEAN
     if mine or name in walk.f.names.members:
@@ -141,6 +144,14 @@ def call(walk: Walk, node: ast.Call) -> Flow:
     if walk.f.names.dotted(node.func).startswith(_CLOCKS):
         return Flow.DATA
     return _known(walk, node, name, owner, arguments, named) if everything else Flow.CLEAN
+
+
+def _elsewhere(walk: Walk, function: ast.expr) -> bool:
+    """Whether a function surely comes from an imported module: `torch.relu`, whatever the text calls its own."""
+    first = root(function)
+    if not isinstance(function, ast.Attribute) or first in walk.f.names.bound:
+        return False
+    return first in walk.f.names.imports or (walk.f.kind == "torchscript" and first in ("torch", "ops"))
 
 
 def _of_self(function: ast.expr) -> bool:
@@ -194,7 +205,9 @@ def _own(
 ) -> Flow:
     """A call of one of the text's own functions, classes or fields."""
     constructed = list(walk.f.functions.get("__init__", [])) if not own and last(node.func)[:1].isupper() else []
-    result = (Flow.DATA | Flow.SCALAR) & everything
+    # A function of the text gives what its own pass found; anything else may give its arguments back.
+    whole = isinstance(node.func, ast.Name) or (_of_self(node.func) and last(node.func) not in walk.f.names.stored)
+    result = Flow.CLEAN if own and whole else (Flow.DATA | Flow.SCALAR) & everything
     for function in [*own, *constructed]:
         names = function.parameters
         flows = dict(zip(names, arguments, strict=False))
@@ -214,6 +227,8 @@ def _own(
                 flows[key] = flow
             elif rest:
                 flows[rest.arg] = flows.get(rest.arg, Flow.CLEAN) | flow
+        if last(node.func) == "forward":  # another module begins: what was computed before is its plain input
+            flows = {key: flow & Flow.DATA for key, flow in flows.items()}
         walk.f.reach(function, flows, passed=True)
         result |= function.result
         given |= {k.arg: k.value for k in node.keywords if k.arg}
@@ -240,7 +255,7 @@ def _asks(walk: Walk, node: ast.Call, name: str) -> bool:
 
 def _known(walk: Walk, node: ast.Call, name: str, owner: Flow, arguments: list[Flow], named: dict[str, Flow]) -> Flow:
     operands, expressions = arguments, list(node.args)
-    method = isinstance(node.func, ast.Attribute) and (bool(owner) or not walk.f.names.imported(node.func))
+    method = isinstance(node.func, ast.Attribute) and (bool(owner) or not _elsewhere(walk, node.func))
     if method and isinstance(node.func, ast.Attribute):
         operands, expressions = [owner, *arguments], [node.func.value, *node.args]
     everything = merge(operands) | merge(named.values())
@@ -340,7 +355,7 @@ def _bulk_and_seeds(walk: Walk, node: ast.Call, name: str) -> None:
 def _spills(walk: Walk, node: ast.Call, name: str, flow: Flow) -> None:
     """Methods that put their arguments into their object."""
     if isinstance(node.func, ast.Attribute) and flow and (name in _FILLS or (name.endswith("_") and name[:1] != "_")):
-        if root(node.func) not in walk.f.names.imports:
+        if not _elsewhere(walk, node.func):
             walk.spill(node.func.value, flow)
 
 
