@@ -51,7 +51,9 @@ def test_saved_generators_come_back_bit_for_bit(tmp_path, net):
     assert torch.equal(back.sample(3, Rng(3)), generator.sample(3, Rng(3)))
     assert convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors") == digest
     with safe_open(tmp_path / "b.safetensors", "pt") as file:
-        assert file.metadata()["genvet.tensors"] == f"sha256:{digest}"
+        metadata = file.metadata()
+    assert metadata["genvet.tensors"] == f"sha256:{digest}" and metadata["genvet.net"] == net
+    assert metadata["genvet.data"] == "none" and len(metadata["genvet.source"]) == 71
 
 
 @needs_data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,33 @@ def test_checkpoint_with_generator_critic_and_optimiser(tmp_path):
 def Frozen(generator):  # noqa: N802
     generator.module.eval()
     return generator
+
+
+class Stranger(nn.Module):
+    """A class of nobody's package, pickled whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        up = [nn.ConvTranspose2d(5, 8, 4, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
+        self.main = nn.Sequential(*up, nn.ConvTranspose2d(8, 1, 4, 2, 1, bias=False), nn.Tanh())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_whole_pickled_module_gives_its_tensors(tmp_path, zipped):
+    network = Stranger().eval()
+    torch.save(network, tmp_path / "whole.pt", _use_new_zipfile_serialization=zipped)
+    file = load(tmp_path / "whole.pt", net="dcgan:activation=relu,range=tanh,prior=normal")
+    (generator,) = file.generators.values()
+    z = torch.randn(3, 5)
+    torch.testing.assert_close(generator(z), network.main(z[..., None, None]))
+    assert "call.unknown-class" in {e.rule for e in file.evidence} and generator.assumed == ()
+
+
+def test_very_many_tensors_are_told_quickly():
+    specs = {f"layer{i}.x.weight": spec((20, 30), (30, 1)) for i in range(5000)}
+    start = time.monotonic()
+    file = rebuild(file_of(Part(name="", kind="state", tensors=specs), storages=(bytes(2400),)))
+    assert "5000 tensors" in file.not_generators[""] and time.monotonic() - start < 20
 
 
 def test_one_flat_state_dict_of_both_networks(tmp_path):

@@ -88,7 +88,8 @@ def convert(
     elif layout:
         write_bytes(out, to_safetensors(_in_layout(generator, layout), {"genvet.source": f"sha256:{file.sha256}"}))
     else:
-        return save(generator, out, {"genvet.source": f"sha256:{file.sha256}"})
+        kept = {key: file.metadata[key] for key in ("genvet.training", "genvet.data") if key in file.metadata}
+        return save(generator, out, {**kept, "genvet.source": f"sha256:{file.sha256}"})
     return tensor_hash(_plain(generator.module.state_dict()))
 
 

@@ -11,6 +11,8 @@ from genvet.core.modelfile import Part
 
 LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 Shape = tuple[int, ...]
+MOST_TENSORS = 1000
+"""Of a plain stack of layers: the search for their order is not meant for more."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Group:
 
 
 def groups(part: Part) -> list[Group]:
-    """The layers in the file's order."""
+    """The layers in the file's order; none where there are more than any plain stack has."""
+    if len(part.tensors) > MOST_TENSORS:
+        return []
     found: dict[str, dict[str, Shape]] = {}
     for key, spec in part.tensors.items():
         name, _, leaf = key.rpartition(".")

@@ -23,6 +23,8 @@ from genvet.nets.matching import compare, outline
 from genvet.nets.stack import fill
 
 _LONGEST_CONFIG = 1 << 20
+MOST_PIECES = 32
+"""Networks that one state dict may be split into."""
 
 
 def candidates(part: Part, net: str | None = None) -> list[Candidate]:
@@ -46,14 +48,15 @@ def _hypotheses(name: str, part: Part, asked: Net | None) -> Iterable[Candidate]
 def split(part: Part) -> list[Part]:
     """A part by the first step of its tensors' names, as when one state dict holds generator and critic.
 
-    The names lose that step. Tensors without one stay together in a part of the old name.
+    The names lose that step. Tensors without one stay together in a part of the old name. A part of very many
+    first steps is no such thing, and stays whole.
     """
     heads: dict[str, dict[str, Any]] = {}
     for key, spec in part.tensors.items():
         head, dot, rest = key.partition(".")
         deep = dot and "." in rest
         heads.setdefault(head if deep else "", {})[rest if deep else key] = spec
-    if len(heads) == 1 and "" in heads:
+    if (len(heads) == 1 and "" in heads) or len(heads) > MOST_PIECES:
         return [part]
     names = {head: ".".join(filter(None, (part.name, head))) for head in heads}
     return [replace(part, name=names[head], tensors=tensors) for head, tensors in heads.items()]
@@ -119,7 +122,7 @@ def nearest(part: Part, found: Iterable[Candidate]) -> str:
     near = [c for c in found if c.differences][:3]
     if not near:
         layers = groups(part)
-        gap = broken(layers, True) if all(g.kind for g in layers) else None
+        gap = broken(layers, True) if layers and all(g.kind for g in layers) else None
         if gap is not None:
             first, second = (printable(g.name, 60) for g in gap)
             gives, takes = outputs(gap[0], True), inputs(gap[1], True)
