@@ -99,31 +99,32 @@ def _depth(tree: ast.AST) -> int:
 
 
 def _rules(text: str, tree: ast.Module, reading: Reading, place: str, kind: Kind, known: fingerprints.Known) -> None:
-    """Note every rule that an unknown text breaks, and that it is unknown where it breaks none."""
+    """Note every rule that an unknown text breaks, or that it is unknown and breaks none."""
     lines = fingerprints.plain(text).split("\n")
-    seen: set[tuple[str, int, str]] = set()
+    found: dict[tuple[str, int, str], None] = {}
 
     def note(rule: str, message: str, node: ast.AST) -> None:
-        line = getattr(node, "lineno", 1)
-        if (rule, line, message) not in seen:
-            seen.add((rule, line, message))
-            shown = lines[line - 1].strip() if line <= len(lines) else ""
-            reading.note(rule, message, place=place, line=line, detail=shown)
+        found.setdefault((rule, getattr(node, "lineno", 1), message))
 
     names = Names.of(tree)
     source_rules.check(tree, names, kind, note)
     for (_, message), node in source_flow.follow(tree, names, kind).items():
         note("source.bypass", message, node)
-    if not seen and kind in ("module_src", "tensorflow"):
-        reading.note("source.unrecognised", _about(known), place=place)
-    elif seen and known.pieces:
-        reading.note("source.unrecognised", _about(known), place=place)
+    about = _about(known)
+    for rule, line, message in found:
+        shown = lines[line - 1].strip() if line <= len(lines) else ""
+        reading.note(rule, f"{message}{about}", place=place, line=line, detail=shown)
+        about = ""  # said once
+    if not found and kind in ("module_src", "tensorflow"):
+        message = f"an unknown text{about}" if about else "no known release, in whole or in part"
+        reading.note("source.unrecognised", message, place=place)
 
 
 def _about(known: fingerprints.Known) -> str:
+    """Which pieces of an unknown text are known."""
     if not known.pieces:
-        return "no known release, in whole or in part"
+        return ""
     releases = ", ".join(sorted({release for _, release in known.pieces}))
     same = ", ".join(name for name, _ in known.pieces)
     other = ", ".join(known.unknown) or "only statements outside them"
-    return f"as in {releases}: {same}; not known: {other}"
+    return f" (as in {releases}: {same}; not known: {other})"
