@@ -143,6 +143,6 @@ def _bytes(value: Any) -> BytesLike:
 
 
 def _made_by(value: Any, name: str) -> bool:
-    if not isinstance(value, Record) or not hasattr(value.callee, "module"):
+    if not isinstance(value, Record) or not isinstance(value.callee, Global):
         return False
     return normal(value.callee.module, value.callee.name) in (("numpy", name), ("numpy.core.multiarray", name))

@@ -54,6 +54,8 @@ def looks_like_pickle(raw: BytesLike) -> bool:
 def looks_encoded(text: str) -> bool:
     """Whether this text may be a pickle in base64, in hexadecimal, or as it is."""
     head = text[:64]
+    if len(text) < 16:
+        return False
     if head[0] in "c(]}I" and "\n" in text:
         return True
     return text[0] in _ENCODED_OPENINGS and (

@@ -264,7 +264,8 @@ class Machine:
 
     def push_found(self, value: str | BytesLike) -> None:
         """Push a text or bytes that came as a line."""
-        if len(value) >= 20 and (hidden.looks_encoded if isinstance(value, str) else hidden.looks_like_pickle)(value):
+        looks = hidden.looks_encoded(value) if isinstance(value, str) else hidden.looks_like_pickle(value)
+        if looks:
             self.suspects.append((self.at, value))
         self.push(value)
 

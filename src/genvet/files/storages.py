@@ -24,9 +24,7 @@ _ALIASES = {
     "cdouble": "complex128",
 }
 ITEM = {
-    **dict.fromkeys(
-        "uint8 int8 bool float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu".split(), 1
-    ),
+    **dict.fromkeys("uint8 int8 bool float8_e4m3fn float8_e5m2".split(), 1),
     **dict.fromkeys("float16 bfloat16 int16 uint16".split(), 2),
     **dict.fromkeys("float32 int32 uint32 complex32".split(), 4),
     **dict.fromkeys("float64 int64 uint64 complex64".split(), 8),
@@ -76,7 +74,9 @@ def storage_dtype(kind: Any) -> str:
 def tensor_dtype(kind: Any) -> str:
     """The dtype that a name such as torch.float32 stands for."""
     if isinstance(kind, Global) and kind.module == "torch" and kind.name in DTYPES:
-        return _ALIASES.get(kind.name, kind.name)
+        name = _ALIASES.get(kind.name, kind.name)
+        if name in ITEM:
+            return name
     raise Stop("tensor.dtype", f"a tensor of dtype {kind!r}")
 
 
