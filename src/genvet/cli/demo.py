@@ -78,20 +78,14 @@ def _scan(exhibit: Exhibit, out: Path, seed: int) -> Report:
 
 
 def _table(exhibits: list[Exhibit], reports: list[Report]) -> None:
+    from genvet.page.html import why
+
     rows = []
     for exhibit, report in zip(exhibits, reports, strict=True):
-        worst = max(report.findings, key=lambda f: f.severity.rank)
         mark = Text("as expected", "green") if told(exhibit, report) else Text("WRONG", "bold red")
         expected = "high or worse" if exhibit.hostile else "below high"
-        rows.append([exhibit.path.name, expected, screen.severity(report.verdict.severity), mark, _why(worst)])
+        rows.append([exhibit.path.name, expected, screen.severity(report.verdict.severity), mark, why(report)])
     screen.table(("file", "expected", "verdict", "", "why"), rows)
-
-
-def _why(finding: object) -> str:
-    from genvet.core.report import Finding
-
-    assert isinstance(finding, Finding)
-    return f"{finding.technique}: {finding.reason or finding.summary}"
 
 
 def _last_words(out: Path, marker: str, ran: bool, seconds: float) -> None:

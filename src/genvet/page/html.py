@@ -107,12 +107,18 @@ class Scan:
     @property
     def why(self) -> str:
         """The worst finding, in a line."""
-        if self.report is None:
-            return self.error
-        worst = max(self.report.findings, key=lambda f: f.severity.rank, default=None)
-        if worst is None:
-            return self.report.verdict.unchecked
-        return worst.summary if worst.severity is Severity.INFO else f"{worst.technique}: {worst.reason}"
+        return why(self.report) if self.report else self.error
+
+
+def why(report: Report) -> str:
+    """The worst that was found, in a line; where nothing was, how far that reaches."""
+    worst = max(report.findings, key=lambda f: f.severity.rank, default=None)
+    if worst is None or worst.severity is Severity.INFO:
+        return report.verdict.behaviour if report.target.networks else report.verdict.loading
+    proof = next((p for p in worst.proofs if p.severity is worst.severity), None)
+    if proof is None:
+        return worst.summary
+    return f"{RULES[proof.rule].title}: {proof.message}" if proof.rule in RULES else proof.message
 
 
 @dataclass(frozen=True)
