@@ -16,6 +16,7 @@ import pytest
 
 from genvet.core.modelfile import ModelFile
 from genvet.files import keras_file
+from genvet.files.reading import Reading
 from genvet.files.sandbox import read_in_child, read_in_process
 
 h5py = pytest.importorskip("h5py")
@@ -138,6 +139,9 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     file = read(h5(model(SOURCE)))
     assert any("genvet[keras]" in e.message for e in file.evidence)
     assert "keras.lambda" in rules(file), "the settings are found without it"
+    reading = Reading()
+    keras_file.read(memoryview(h5(model())), reading, "", 0)
+    assert keras_file.only_missing(reading), "nothing is held against a file that this installation cannot read"
 
 
 def test_other_files_are_not_followed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from genvet.core.errors import BadInput
+from genvet.core.errors import BadInput, Unsupported
 from genvet.core.modelfile import ModelFile
 from genvet.files import answer, sandbox
 
@@ -67,6 +67,14 @@ def test_unpacked_storages_come_back(tmp_path: Path) -> None:
 def test_no_model_at_all(content: bytes, found: str) -> None:
     with pytest.raises(BadInput, match=found):
         sandbox.read_in_child(content, "m")
+
+
+def test_a_missing_extra_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps({"missing": "install genvet[keras]"}).encode()
+    monkeypatch.setattr(sandbox, "_ask", lambda *args: (text, [], ""))
+    with pytest.raises(Unsupported) as caught:
+        sandbox.read_in_child(b"x", "m")
+    assert caught.value.hint == "install genvet[keras]"
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

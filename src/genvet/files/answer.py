@@ -53,14 +53,18 @@ def _part(part: Part, reading: Reading) -> dict[str, Any]:
 
 
 def refusal(text: bytes) -> dict[str, Any]:
-    """What a short answer says: the content is no model, or another child is needed. Empty for a full one."""
+    """What a short answer says: no model, or what is needed to read it. Empty for a full one."""
     if len(text) > 10_000:
         return {}
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Untrusted(str(error)) from None
-    return {k: v for k, v in fields.items() if k in ("not_a_model", "needs_hdf5")} if isinstance(fields, dict) else {}
+    return (
+        {k: v for k, v in fields.items() if k in ("not_a_model", "needs_hdf5", "missing")}
+        if isinstance(fields, dict)
+        else {}
+    )
 
 
 def decode(text: bytes, buffers: Sequence[memoryview], path: str, sha256: str) -> ModelFile:

@@ -74,6 +74,8 @@ def _answer(data: bytearray, reading: Reading, address: Callable[[memoryview], i
         reading.note("pickle.limit", "reading was stopped: a file of this size may not take so much processor time")
     except Exception as error:  # A mistake of ours that a stranger's file found: told, and never a crash.
         reading.note("pickle.malformed", f"the reader gave up: {type(error).__name__}: {error}")
+    if keras_file.only_missing(reading):
+        return _short("missing", reading.evidence[0].message), []
     try:
         return _packed(whole, reading, address)
     except MemoryError:

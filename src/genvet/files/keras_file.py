@@ -27,6 +27,7 @@ class NeedsHdf5(Exception):
     """This process was sealed before the HDF5 library came in: another one has to read the file."""
 
 
+_MISSING = "HDF5 files need an extra: install genvet[keras]"
 _library: list[Any] = []
 """The HDF5 library once it was looked for, or None where it is not installed."""
 
@@ -47,6 +48,11 @@ def prepare() -> Any:
         h5d.version = lambda name: pyfive.__version__
         _library.append(pyfive)
     return _library[0]
+
+
+def only_missing(reading: Reading) -> bool:
+    """Whether all that is wrong with the file is that this installation cannot read it."""
+    return bool(reading.evidence) and all(e.message == _MISSING for e in reading.evidence)
 
 
 def begins(data: memoryview) -> bool:
@@ -102,7 +108,7 @@ def _opened(data: memoryview, reading: Reading, place: str) -> Any:
         reading.note("file.truncated", message, place=place)
     library = prepare()
     if library is None:
-        reading.note("archive.unreadable", "HDF5 files need an extra: install genvet[keras]", place=place)
+        reading.note("archive.unreadable", _MISSING, place=place)
         return None
     try:
         return library.File(io.BytesIO(data))

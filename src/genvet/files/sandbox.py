@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from genvet.core.errors import BadInput, GenVetError, NoModel, UnsafeFile
+from genvet.core.errors import BadInput, GenVetError, NoModel, UnsafeFile, Unsupported
 from genvet.core.modelfile import Evidence, ModelFile
 from genvet.core.printable import printable
 from genvet.files import answer
@@ -53,8 +53,9 @@ def file_bytes(path: str | Path, largest: int = LARGEST) -> bytes:
 
 
 def read_in_child(data: bytes, name: str, *, seconds: float | None = None) -> ModelFile:
-    """What these bytes hold, found by a confined child; BadInput where they are no model at all.
+    """What these bytes hold, found by a confined child.
 
+    Raises BadInput where they are no model at all, and Unsupported where an extra is not installed.
     A child that runs out of memory or time, or ends early, gives a model file whose evidence says so.
     """
     sha256 = hashlib.sha256(data).hexdigest()
@@ -66,6 +67,8 @@ def read_in_child(data: bytes, name: str, *, seconds: float | None = None) -> Mo
             short = answer.refusal(text)
             if short.get("not_a_model"):
                 raise NoModel(f"{printable(name)} is no model file", got=printable(short["not_a_model"]))
+            if short.get("missing"):
+                raise Unsupported(f"{printable(name)} cannot be read", hint=printable(short["missing"]))
             if not short.get("needs_hdf5"):
                 return answer.decode(text, (memoryview(data), *buffers), name, sha256)
         except answer.Untrusted as error:
