@@ -17,6 +17,7 @@ from genvet.core.rng import Rng
 from genvet.files.convert import convert, load_saved
 from genvet.files.load import load
 from genvet.nets.build import build
+from genvet.nets.cost import cost
 from genvet.nets.onnx_network import OPSETS, TABLE, OnnxNetwork, holds
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
@@ -311,6 +312,13 @@ def test_whole_graph_is_a_differentiable_generator(tmp_path):
     step = 1e-3 * torch.nn.functional.one_hot(torch.tensor(2), 5)
     numeric = (generator(z + step).square().sum((1, 2, 3)) - generator(z - step).square().sum((1, 2, 3))) / 2e-3
     torch.testing.assert_close(gradient[:, 2], numeric, rtol=0.03, atol=0.03)
+
+
+def test_its_cost_is_told_by_shapes(tmp_path):
+    path, held = as_torch_exports_it(tmp_path, ["n", 5])
+    (generator,) = load(path).generators.values()
+    products = held["fc.weight"].size + held["conv.weight"].size * 8 * 8
+    assert 2 * products <= cost(generator).operations <= 2 * products + 3000
 
 
 def test_a_fixed_batch_is_fed_in_pieces(tmp_path):

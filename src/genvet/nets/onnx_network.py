@@ -24,6 +24,8 @@ MOST_WORK = 1 << 42
 """Multiplications for one sample."""
 MOST_TOGETHER = 1 << 31
 """Numbers that all results together may hold, of one sample."""
+FEW_NUMBERS = 64
+"""Of a tensor that may be a shape, scales or bounds: its values are known even where only shapes are."""
 FEW = 1 << 20
 """Numbers of a tensor that is worked out while shapes are checked."""
 # Which inputs are read as plain numbers: shapes, axes, scales, bounds of slices.
@@ -69,6 +71,7 @@ class OnnxNetwork(nn.Module):
         check(graph, held)
         self.graph, self.held, self.entry, self.shape = graph, dict(held), tuple(entry), tuple(shape)
         self.batch, self.channels_last, self.checked = batch, channels_last, False
+        self.few: dict[str, Any] = {}
         (self.input,) = graph.inputs
         self.last_use = {name: i for i, node in enumerate(graph.nodes) for name in _reads(node)}
         for name, item in self.held.items():
@@ -104,14 +107,17 @@ class OnnxNetwork(nn.Module):
     def _tensor(self, name: str) -> Tensor:
         owner, _, leaf = self.held[name].key.rpartition(".")
         tensor: Tensor = getattr(self.get_submodule(owner), leaf)
+        if tensor.is_meta and name in self.few:  # a copy that is only asked for its shapes
+            return torch.tensor(self.few[name], dtype=tensor.dtype).reshape(tensor.shape)
         return tensor
 
     @torch.no_grad()
     def dry_run(self) -> torch.Size:
         """The output's shape for one sample, found without computing one; raises Unsupported beyond any bound."""
         if not self.checked:
+            self.few = {n: t.tolist() for n, t in self._tensors().items() if not t.is_meta and t.numel() <= FEW_NUMBERS}
             tensors = self._tensors().items()
-            values = {n: t.to("meta") if t.is_floating_point() and t.numel() > 64 else t for n, t in tensors}
+            values = {n: t.to("meta") if t.is_floating_point() and t.numel() > FEW_NUMBERS else t for n, t in tensors}
             values[self.input] = torch.empty(max(self.batch, 1), *self.entry, device="meta")
             together = work = 0
             for node, now in self._steps(values):
