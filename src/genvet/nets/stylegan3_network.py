@@ -1,7 +1,7 @@
 """StyleGAN3 (Karras et al. 2021, "Alias-free GANs") generators, T and R, in plain operations with NVlabs' tensor names.
 
-Every layer filters its nonlinearity: up, leaky rectifier, down (section 3). A separable filter with its padding, its
-change of rate and its gain is one small banded matrix on each axis, so that resampling is two matrix products.
+Every layer filters its nonlinearity: up, leaky rectifier, down (section 3). Zeros put in, padding, filter and gain are
+one depthwise transposed convolution, filter and decimation a strided one: both are fast where channels come last.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ class Synthesis(nn.Module):
 
     def forward(self, ws: Tensor) -> Tensor:
         ws = ws.float()
-        x = self.input(ws[:, 0]).to(self.precision or self.get_submodule(self.names[0]).weight.dtype)
+        dtype = self.precision or self.get_submodule(self.names[0]).weight.dtype
+        x = self.input(ws[:, 0]).to(dtype, memory_format=torch.channels_last)
         for i, name in enumerate(self.names, 1):
             x = self.get_submodule(name)(x, ws[:, i])
         return x.float() * self.output_scale
@@ -248,18 +249,15 @@ class Layer(nn.Module):
 
     def _resampled(self, x: Tensor) -> Tensor:
         """Up, leaky rectifier, clamp, down to the layer's size."""
-        stage, here = self.stage, x.shape[2]
-        up, down = (None if f is None else f.float() for f in (self.up_filter, self.down_filter))
-        before, after = padding(stage, here, _taps(up), _taps(down))
-        # The rectifier is homogeneous: its gain is taken into the filter, half of it on each axis.
-        gain = stage.up * math.sqrt(GAIN)
-        x = F.leaky_relu_(resample(x, operator(here, up, stage.up, (before, after)) * gain), SLOPE)
+        # The rectifier is homogeneous: its gain is taken into the filter.
+        stage, up = self.stage, plane(self.up_filter) * (self.stage.up**2 * GAIN)
+        down = plane(self.down_filter)
+        x = F.leaky_relu_(widen(x, up, stage.up, padding(stage, x.shape[2], len(up), len(down))), SLOPE)
         if self.clamp is not None:
             x = x.clamp(-self.clamp, self.clamp) if x.requires_grad else x.clamp_(-self.clamp, self.clamp)
-        if down is not None and down.ndim == 2:
-            kernel = down.to(x.dtype).flip(0, 1).expand(x.shape[1], 1, -1, -1)
-            return F.conv2d(x, kernel, stride=stage.down, groups=x.shape[1])
-        return resample(x, operator(x.shape[2], down, 1, (0, 0), stage.down))
+        kernel = down.to(x.dtype).flip(0, 1).expand(x.shape[1], 1, -1, -1)
+        x = F.conv2d(x, kernel, stride=stage.down, groups=x.shape[1])
+        return x[..., : stage.out_size, : stage.out_size]
 
 
 def padding(stage: Stage, size: int, up_taps: int, down_taps: int) -> tuple[int, int]:
@@ -269,25 +267,23 @@ def padding(stage: Stage, size: int, up_taps: int, down_taps: int) -> tuple[int,
     return before, total - before
 
 
-def operator(size: int, taps: Tensor | None, up: int, pad: tuple[int, int], down: int = 1) -> Tensor:
-    """The matrix (out, size) that puts zeros in, pads, filters and takes every `down`-th value of a row."""
-    one = torch.eye(size) if taps is None else torch.eye(size, device=taps.device)
-    wide = torch.zeros(size, size, up, device=one.device)
-    wide[:, :, 0] = one
-    rows = F.pad(wide.flatten(1), pad)
-    if taps is not None:
-        rows = F.conv1d(rows[:, None], taps.flip(0)[None, None])[:, 0]
-    return rows[:, ::down].T
+def plane(filter: Tensor | None) -> Tensor:
+    """The filter in two dimensions: depthwise in one go, it takes more products than row by row, and less time."""
+    if filter is None:
+        return torch.ones(1, 1)
+    filter = filter.float()
+    return filter if filter.ndim == 2 else torch.outer(filter, filter)
 
 
-def resample(x: Tensor, matrix: Tensor) -> Tensor:
-    """Apply one matrix (out, size) to both axes of (n, c, size, size)."""
-    matrix = matrix.to(x.dtype)
-    return matrix @ (x @ matrix.T)
-
-
-def _taps(filter: Tensor | None) -> int:
-    return 1 if filter is None else filter.shape[0]
+def widen(x: Tensor, kernel: Tensor, up: int, pad: tuple[int, int]) -> Tensor:
+    """Put zeros in, pad, filter: one transposed convolution. A pixel too many may be left at the far ends."""
+    taps, size = len(kernel), x.shape[2]
+    cut = taps - 1 - pad[0]
+    kernel = kernel.to(x).expand(x.shape[1], 1, -1, -1)
+    x = F.conv_transpose2d(x, kernel, stride=up, padding=max(cut, 0), groups=x.shape[1])
+    near = max(-cut, 0)
+    far = max(size * up + sum(pad) - taps + 1 - x.shape[2] - near, 0)
+    return F.pad(x, (near, far, near, far)) if near or far else x
 
 
 def lowpass(taps: int, cutoff: float, half_width: float, rate: float, *, radial: bool = False) -> Tensor | None:
