@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from genvet.core.printable import printable
-from genvet.core.report import Figure, Finding, Measure, Proof, Report
+from genvet.core.report import Figure, Finding, Measure, Proof, Report, Table
 from genvet.core.rules import RULES, Rule
 from genvet.core.severity import Severity
 from genvet.files.writing import write_bytes
@@ -42,6 +42,8 @@ MOST_TEXT = 20_000
 MOST_PROOFS = 25
 """Of one rule in one finding; the rest is counted here and listed in report.json."""
 MOST_ROWS = 200
+MOST_OPEN = 10
+"""Rows of a table that stands open; a longer one is folded away."""
 MOST_MEDIA = 32 << 20
 
 # A counter's name, at most one folder down: nothing that a scanned file could have chosen.
@@ -222,13 +224,19 @@ def _pages() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals |= {"reasons": REASONS, "most_rows": MOST_ROWS}
+    pages.globals |= {"reasons": REASONS, "most_rows": MOST_ROWS, "most_open": MOST_OPEN}
+    pages.tests["bulky"] = _bulky
     pages.filters |= {"number": number, "bytes": readable_bytes, "interval": _interval, "cell": cell, "when": _when}
     return pages
 
 
 def _finalize(value: Any) -> Any:
     return value if isinstance(value, Markup) else printable(value, MOST_TEXT, lines=True)
+
+
+def _bulky(table: Table) -> bool:
+    """Whether a table is for those who look closer: long, or with long cells such as latents."""
+    return len(table.rows) > MOST_OPEN or any(len(str(value)) > 200 for row in table.rows for value in row)
 
 
 def number(value: float | None) -> str:
