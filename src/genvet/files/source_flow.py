@@ -15,9 +15,8 @@ from genvet.files.source_names import Names, bulky, decorated, last
 from genvet.files.source_operations import Env, Flow
 from genvet.files.source_walk import Walk
 
-FUEL = 1_000_000
-"""Expressions looked at before a text counts as too tangled to follow."""
-ROUNDS = 12
+FUEL = 300_000
+"""Expressions looked at before a text counts as too tangled to follow; the longest published text takes 23,000."""
 _QUIET = set("__init__ __repr__ __str__ __len__ __post_init__ __hash__ extra_repr __iter__ __next__".split())
 _CALLED = {"forward", "_forward", "_call_impl", "_wrapped_call_impl", "_slow_forward", "forward_impl"}
 _PLAIN = {"Module", "object", "Exception", "Generic", "ABC", "Enum", "NamedTuple", "Protocol", "dict", "list"}
@@ -100,13 +99,12 @@ class Follower:
         """What was found, by line and message."""
         for function in list(self.of.values()):
             self._enter(function)
-        for _ in range(ROUNDS):
+        self.changed = True
+        while self.changed and self.fuel >= 0:
             self.changed = False
             for function in list(self.of.values()):
                 if function.reached:
                     Walk(self, function).run()
-            if not self.changed or self.fuel < 0:
-                break
         if self.fuel < 0:
             node = next(iter(self.of))
             self.note("too tangled to follow its input", node)
