@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from genvet.core.report import Figure, Report
+from genvet.core.report import Figure, NotChecked, Report
 from genvet.core.severity import Severity
 from genvet.page import charts, html
 
@@ -135,6 +135,19 @@ def test_the_headline_never_calls_an_unfinished_scan_clean(report: Report) -> No
     verdict = report.verdict.model_copy(update={"severity": Severity.INFO, "complete": False})
     assert html.headline(report.model_copy(update={"verdict": verdict})) == "The check is not complete"
     assert not any("safe" in line.lower() for line in html.HEADLINES.values())
+
+
+def test_one_reason_is_told_once_for_all_that_it_holds_for(report: Report, folder: Path) -> None:
+    names = ("static.biases", "static.capacity", "output.brute_force")
+    none = [NotChecked(technique=name, part="G", reason="no_generator", detail="a critic") for name in names]
+    rest = NotChecked(technique="static.graph", reason="not_applicable", detail="weights alone")
+    shown = html.gaps(report.model_copy(update={"not_checked": (rest, *none)}))
+    assert [names for _, names in shown] == [
+        "static.biases (G), static.capacity (G), output.brute_force (G)",
+        "static.graph",
+    ]
+    text = Seen(html.render(report.model_copy(update={"not_checked": (rest, *none)}), folder)).text
+    assert text.count("a critic") == 2  # here, and among the file's other parts
 
 
 def test_the_index_puts_the_worst_first_and_names_what_failed(report: Report, hostile: Report, tmp_path: Path) -> None:

@@ -133,8 +133,11 @@ def report(done: Report) -> None:
         ]
     if rows:
         table(("severity", "inspection", "what it says"), rows)
-    if not verdict.complete:
-        for gap in done.not_checked:
-            if not gap.complete:
-                where = f" ({gap.part})" if gap.part else ""
-                note(f"not complete: {gap.technique}{where}: {gap.reason}{'; ' if gap.detail else ''}{gap.detail}")
+    held: dict[tuple[str, str], list[str]] = {}
+    for gap in done.not_checked:
+        if not gap.complete:
+            held.setdefault((gap.reason, gap.detail), []).append(
+                f"{gap.technique} ({gap.part})" if gap.part else gap.technique
+            )
+    for (reason, detail), names in held.items():
+        note(f"not complete ({reason.replace('_', ' ')}): {', '.join(names)}{': ' if detail else ''}{detail}")

@@ -88,7 +88,8 @@ class Row:
     def _message(self) -> str:
         if not self.proof:
             return f"{self.finding.summary} {self.finding.reason}".strip()
-        return f"{self.proof.message} ({self.proof.place})" if self.proof.place else self.proof.message
+        title = f"{RULES[self.rule].title}: " if self.rule in RULES else ""
+        return title + self.proof.message + (f" ({self.proof.place})" if self.proof.place else "")
 
     def _location(self, report: Report) -> Json:
         region: Json = {"startLine": 1}
