@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from genvet.files import source_operations as operations
 from genvet.files.source_names import Names, bulky, decorated, last
@@ -33,6 +34,8 @@ class Function:
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
     outer: ast.AST | None = None
     """The function that it is defined in."""
+    inside: list[Function] = field(default_factory=list)
+    """The functions defined in it."""
     method: bool = False
     gradient: bool = False
     """A forward of torch.autograd.Function, whose first parameter is a context."""
@@ -47,6 +50,11 @@ class Function:
     changes: Env = field(default_factory=dict)
     """What it puts into the objects that its parameters stand for."""
     result: Flow = Flow.CLEAN
+
+    @cached_property
+    def stores(self) -> set[str]:
+        """The names that it, or a function inside, assigns to."""
+        return {n.id for n in ast.walk(self.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
     @property
     def parameters(self) -> list[str]:
@@ -117,7 +125,9 @@ class Follower:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
                 static = decorated(node, "staticmethod")
                 bases = [last(b) for b in owner.bases] if owner else []
-                function = self.of[node] = Function(node, outer, owner is not None and not static)
+                function = self.of[node] = Function(node, outer, method=owner is not None and not static)
+                if outer is not None:
+                    self.of[outer].inside.append(function)
                 function.gradient = static and "Function" in bases
                 function.overrides = owner is not None and name_of(node) not in _QUIET and self._foreign(owner)
                 if not isinstance(node, ast.Lambda):

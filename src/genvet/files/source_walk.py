@@ -26,23 +26,21 @@ class Walk:
         self.env.update({name: function.flows.get(name, Flow.CLEAN) for name in function.every})
         self.ever: Env = {}
         self.outer: set[str] = set()
-        self.stores = {
-            n.id for n in ast.walk(function.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-        }
+        self.stores = function.stores
         self.gradient = decorated(function.node, "custom_gradient")
         self.loops = 0
         self.touched = False
 
     def run(self) -> None:
+        self.f.fuel -= 10
         node = self.function.node
         if isinstance(node, ast.Lambda):
             self.give(self.value(node.body))
         else:
             self.block(node.body)
-        for inner in self.f.of.values():
-            if inner.outer is node:  # it sees what was bound after it, too
-                for name, flow in self.ever.items():
-                    self.f.join(inner.closure, name, flow)
+        for inner in self.function.inside:  # they see what was bound after them, too
+            for name, flow in self.ever.items():
+                self.f.join(inner.closure, name, flow)
 
     def give(self, flow: Flow) -> None:
         if flow & ~self.function.result:
