@@ -139,6 +139,12 @@ def test_a_model_of_no_known_architecture_says_what_it_has(tmp_path):
     assert "no known architecture" in why and "strange.weight (3, 5, 7)" in why
 
 
+def test_another_architecture_than_asked_for_says_what_would_fit(tmp_path):
+    state = {"0.weight": torch.zeros(8, 4), "2.weight": torch.zeros(64, 8)}
+    save_file(state, tmp_path / "mlp.safetensors")
+    assert "could be mlp" in load(tmp_path / "mlp.safetensors", net="dcgan").not_generators[""]
+
+
 def test_a_small_file_cannot_declare_a_large_network(tmp_path):
     layers = [["reshape", "", [1, 1, 1], 0, True], ["upconv", "a", [1, 1, 2, 30000, 0, 0], 0, False]]
     layers += [["upsample", "", [30000], 0, True]]

@@ -37,7 +37,7 @@ def settled_norms(network: nn.Module, latents) -> nn.Module:
             nn.init.normal_(p, float(p.detach().mean()), 0.3)
     network.train()
     with torch.no_grad():
-        for _ in range(100):
+        for _ in range(70):
             network(latents())
     return network.eval()
 
@@ -73,6 +73,26 @@ def test_batch_norms_tell_strides():
     (candidate,) = dcgan.hypotheses(part_of(network.state_dict()))
     z = torch.randn(9, 16)
     generator = candidate.build(network.state_dict())
+    torch.testing.assert_close(generator(z), network(z))
+
+
+def test_upsampling_convolutions_and_a_much_copied_slip():
+    """Dense, then twice Upsample and Conv with BatchNorm2d(n, 0.8), whose second argument is the epsilon."""
+    torch.manual_seed(0)
+    network = nn.Module()
+    network.l1 = nn.Sequential(nn.Linear(20, 32 * 64))
+    network.conv_blocks = nn.Sequential(
+        nn.BatchNorm2d(32),
+        nn.Upsample(scale_factor=2), nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32, 0.8), nn.LeakyReLU(0.2),
+        nn.Upsample(scale_factor=2), nn.Conv2d(32, 16, 3, padding=1), nn.BatchNorm2d(16, 0.8), nn.LeakyReLU(0.2),
+        nn.Conv2d(16, 1, 3, padding=1), nn.Tanh(),
+    )  # fmt: skip
+    network.forward = lambda z: network.conv_blocks(network.l1(z).reshape(-1, 32, 8, 8))
+    settled_norms(network, lambda: torch.randn(48, 20))
+    best, *_ = candidates(part_of(network.state_dict()))
+    generator = best.build(network.state_dict())
+    z = torch.randn(4, 20)
+    assert generator.shape == (1, 32, 32) and "upsampling" in best.explanation
     torch.testing.assert_close(generator(z), network(z))
 
 

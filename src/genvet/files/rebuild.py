@@ -92,9 +92,18 @@ def _outcome(file: ModelFile, part: Part, net: str | None) -> Outcome:
     reason = what_else(part)
     if failures:
         return Outcome(part, reason="; ".join(failures))
+    if net and not found and not reason:
+        reason = _otherwise(part, net)
     near = [c for c in found if c.score >= _NEAR and not reason]
     evidence = near[0].differences[:MOST_DIFFERENCES] if near else ()
     return Outcome(part, reason=reason or nearest(part, found), evidence=evidence)
+
+
+def _otherwise(part: Part, net: str) -> str:
+    """For a part that is nothing like the architecture asked for: what it could be without that; empty for nothing."""
+    others = [c for c in candidates(part) if _fits(c)]
+    name = parse(net).name
+    return f"no {name}; without --net it could be {others[0].net}: {others[0].explanation}" if others else ""
 
 
 def _fits(candidate: Candidate) -> bool:

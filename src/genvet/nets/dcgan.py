@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,9 @@ from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Part
 from genvet.nets.candidate import Candidate
-from genvet.nets.groups import Group, chained, groups, orders, weighty
+from genvet.nets.groups import Group, chained, groups, inputs, orders, outputs, weighty
 from genvet.nets.plans import OPTIONS as OPTIONS
-from genvet.nets.plans import Sketch, geometries, joined, settle
+from genvet.nets.plans import Sketch, geometries, joined, settle, upsamplings
 from genvet.nets.stack import fill
 
 MOST_CHANNELS = 16
@@ -111,7 +112,7 @@ def _as_keras(network: nn.Sequential) -> nn.Sequential:
 
 
 def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator[Candidate]:
-    """Our own network by its names, or any stack of transposed convolutions that starts at a vector."""
+    """Our own network by its names, or any stack that grows a vector to an image by (transposed) convolutions."""
     options = options or {}
     if "conv3.weight" in part.tensors and "dense.weight" in part.tensors and not options:
         yield from _own(part)
@@ -120,14 +121,17 @@ def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator
     if "kernel" not in kinds or not kinds <= {"kernel", "linear", "norm"}:
         return
     size = int(options["size"]) if "size" in options else None
-    for order in orders(layers):
-        found = geometries(order, size) if _is_stack(order) else []
+    for transposed, order in product((True, False), orders(layers)):
+        search = geometries if transposed else upsamplings
+        found = search(order, size) if _is_stack(order, transposed) else []
         if found:
+            settled = {key: value for key, value in options.items() if key != "size"}
             sketches = [
-                (Sketch(tuple(order), shape, geometry, settled=options, **_settled(options)), cost)
+                (Sketch(tuple(order), shape, geometry, transposed=transposed, settled=options, **settled), cost)  # type: ignore[arg-type]
                 for geometry, shape, cost in found[:8]
             ]
-            explanation = f"{sum(g.kind == 'kernel' for g in order)} transposed convolutions in a row"
+            what = "transposed convolutions" if transposed else "convolutions with upsampling"
+            explanation = f"{sum(g.kind == 'kernel' for g in order)} {what} in a row"
             build = partial(_settle, sketches)
             yield Candidate(net="dcgan", layout="generic", score=0.9, explanation=explanation, build=build)
             return
@@ -137,23 +141,20 @@ def _settle(sketches: list[tuple[Sketch, float]], tensors: Mapping[str, Tensor])
     return settle(sketches, tensors, "dcgan")
 
 
-def _settled(options: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in options.items() if key != "size"}
-
-
-def _is_stack(order: list[Group]) -> bool:
-    """Linear layers, then kernels whose channels fit as those of transposed convolutions, down to an image's."""
+def _is_stack(order: list[Group], transposed: bool) -> bool:
+    """Linear layers, then kernels whose channels fit, down to an image's; plain ones need a linear layer first."""
     chain = weighty(order)
     first = next(i for i, g in enumerate(chain) if g.kind == "kernel")
     return (
         len(chain) > 1
         and [g.kind for g in chain] == ["linear"] * first + ["kernel"] * (len(chain) - first)
-        and (first == 0 or _is_square(chain[first - 1].weight[0] / chain[first].weight[0]))
-        and chained(order, transposed=True)
-        and joined(order)
+        and (first == 0 or _is_square(chain[first - 1].weight[0] / inputs(chain[first], transposed)))
+        and (transposed or first > 0)
+        and chained(order, transposed)
+        and joined(order, transposed)
         and order[0].kind != "norm"
         and order[-1].kind == "kernel"
-        and chain[-1].weight[1] <= MOST_CHANNELS
+        and outputs(chain[-1], transposed) <= MOST_CHANNELS
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise, product
+from itertools import chain, pairwise, product, repeat
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 """What bare weights cannot tell for sure. `leaky_relu` has the slope 0.2; an empty choice takes a whole number."""
 
 Geometry = tuple[int, int, int]
-"""Stride, padding and output padding of a transposed convolution."""
+"""Of a transposed convolution stride, padding, output padding; of a plain one the upsampling before it, padding, 0."""
 # By kernel, with how unusual each is. A first layer on a 1x1 latent is apart: stride 1 and no padding.
 _USUAL: dict[int, tuple[tuple[Geometry, float], ...]] = {
     1: (((1, 0, 0), 0),),
@@ -41,8 +41,10 @@ _USUAL: dict[int, tuple[tuple[Geometry, float], ...]] = {
     7: (((1, 3, 0), 0), ((2, 3, 1), 0.5)),
     8: (((2, 3, 0), 0),),
 }
+# The second is a slip that a much copied repository makes: BatchNorm2d(128, 0.8) sets the epsilon, not the momentum.
+_EPSILONS = ((1e-5, 1e-5), (0.8, 0.8), (1e-5, 0.8))
 _SIZES = {16, 28, 32, 48, 64, 96, 128, 256, 512, 1024}
-_MOST_PROBES, _PROBING = 2048, 1 << 31
+_MOST_PROBES, _PROBING = 2048, 1 << 30
 """Latents with which batch-norm statistics are measured again; the multiplications that one measurement may take."""
 
 _POOR = 0.05
@@ -63,6 +65,10 @@ class Sketch:
     prior: str = "normal"
     norm_last: bool = False
     """Whether a norm comes after the activation, where the names do not tell."""
+    transposed: bool = True
+    """Whether the kernels are of transposed convolutions, or of plain ones with upsampling between them."""
+    epsilons: tuple[float, float] = (1e-5, 1e-5)
+    """Of the first norm, and of the others."""
     settled: Mapping[str, str] = field(default_factory=dict)
     """What --net has settled."""
 
@@ -84,6 +90,7 @@ def _steps(sketch: Sketch, geometry: Iterator[Geometry]) -> Iterator[Layer]:
     """Weights and norms in order, activations between them, reshapes where kernels begin."""
     shape: Shape = (inputs(sketch.layers[0], True),)
     act, open_ = activation(sketch.activation), False  # open_: an activation is due before the next weights
+    epsilons = chain(sketch.epsilons[:1], repeat(sketch.epsilons[1]))
     for i, group in enumerate(sketch.layers):
         before = sketch.layers[i - 1] if i else None
         if group.kind == "norm":
@@ -94,26 +101,30 @@ def _steps(sketch: Sketch, geometry: Iterator[Geometry]) -> Iterator[Layer]:
             if open_ and (sketch.norm_last if gap is None else gap > 0):
                 open_ = False
                 yield act
-            yield Layer("norm", group.name, (group.weight[0],), 1e-5)
+            yield Layer("norm", group.name, (group.weight[0],), next(epsilons))
             continue
-        if open_:
-            gap = idle(before, group) if before else None
-            if gap != 0:
-                yield act
-        layer = _linear(group) if group.kind == "linear" else _kernel(group, next(geometry))
+        layers = [_linear(group)] if group.kind == "linear" else _kernel(group, next(geometry), sketch.transposed)
+        gap = idle(before, group) if before else None
+        if open_ and (gap is None or gap >= len(layers)):  # upsampling takes a place of its own in a sequence
+            yield act
         if group.kind == "kernel" and len(shape) == 1:
-            shape = _unfold(shape, inputs(group, True))
+            shape = _unfold(shape, inputs(group, sketch.transposed))
             yield Layer("reshape", sizes=shape)
-        yield layer
-        shape, open_ = shape_after([layer], shape), True
+        yield from layers
+        shape, open_ = shape_after(layers, shape), True
 
 
 def _linear(group: Group) -> Layer:
     return Layer("linear", group.name, (group.weight[1], group.weight[0]), bias=group.bias)
 
 
-def _kernel(group: Group, geometry: Geometry) -> Layer:
-    return Layer("upconv", group.name, (*group.weight[:3], *geometry), bias=group.bias)
+def _kernel(group: Group, geometry: Geometry, transposed: bool) -> list[Layer]:
+    if transposed:
+        return [Layer("upconv", group.name, (*group.weight[:3], *geometry), bias=group.bias)]
+    factor, padding, _ = geometry
+    sizes = (group.weight[1], group.weight[0], group.weight[2], 1, padding)
+    conv = Layer("conv", group.name, sizes, bias=group.bias)
+    return [Layer("upsample", sizes=(factor,)), conv] if factor > 1 else [conv]
 
 
 def _unfold(shape: Shape, channels: int) -> Shape:
@@ -162,6 +173,25 @@ def geometries(layers: Sequence[Group], size: int | None = None) -> list[tuple[t
     return sorted(found, key=lambda f: f[2])
 
 
+def upsamplings(layers: Sequence[Group], size: int | None = None) -> list[tuple[tuple[Geometry, ...], Shape, float]]:
+    """Before which plain convolutions the image may double, what comes out, and a cost; the likeliest first."""
+    kernels = [g for g in layers if g.kind == "kernel"]
+    if len(kernels) > 12 or any(k.weight[2] != k.weight[3] or k.weight[2] % 2 == 0 for k in kernels):
+        return []
+    gaps = [idle(a, b) for a, b in pairwise(layers) if b.kind == "kernel"]
+    choices = [{None: (2, 1), 0: (1,), 1: (2, 1)}.get(gap, (2,)) for gap in gaps]
+    linear = [g for g in layers if g.kind == "linear"]
+    start = math.isqrt(outputs(linear[-1], False) // inputs(kernels[0], False))
+    channels, found = outputs(kernels[-1], False), []
+    for picked in product(*choices):
+        side = start * math.prod(picked)
+        if side > start and (size is None or side == size):
+            cost = (0 if side in _SIZES else 1) + 0.3 * (picked[0] == 1) + 0.3 * (picked[-1] == 2)
+            geometry = tuple((factor, k.weight[2] // 2, 0) for factor, k in zip(picked, kernels, strict=True))
+            found.append((geometry, (channels, side, side), cost))
+    return sorted(found, key=lambda f: f[2])
+
+
 def settle(sketches: Sequence[tuple[Sketch, float]], tensors: Mapping[str, Tensor], name: str) -> Generator:
     """The generator of the sketch that its own batch norms speak for; what they cannot tell is assumed and said so.
 
@@ -173,7 +203,9 @@ def settle(sketches: Sequence[tuple[Sketch, float]], tensors: Mapping[str, Tenso
     if best.normed:
         best = _best([replace(best, prior=p) for p in _priors(best)], tensors)
         best = _best([_with(s, best) for s, _ in likely], tensors)
+        best = _best([replace(best, epsilons=e) for e in _EPSILONS], tensors)
         best = _best(list(_activations(best)), tensors)
+        best = _best([replace(best, epsilons=e) for e in _EPSILONS], tensors)
         # The strides were found under an activation that has changed since.
         best = _best([_with(s, best) for s, _ in likely], tensors)
     others = sorted({s.shape for s, cost in likely} - {best.shape})
@@ -273,11 +305,11 @@ def _assumptions(sketch: Sketch, others: Sequence[Shape], why: str) -> Iterator[
         yield f"images of {'x'.join(map(str, sketch.shape))} (strides are not in the weights: {sizes} would fit too)"
 
 
-def joined(layers: Sequence[Group]) -> bool:
+def joined(layers: Sequence[Group], transposed: bool = True) -> bool:
     """Whether every norm has the features of the layer before it."""
     for first, second in pairwise(layers):
         if second.kind == "norm" and first.kind != "norm":
-            gives, features = outputs(first, True), second.weight[0]
+            gives, features = outputs(first, transposed), second.weight[0]
             if gives % features or (first.kind == "kernel" and gives != features):
                 return False
     return bool(layers)
