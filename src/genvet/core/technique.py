@@ -66,7 +66,7 @@ class Technique(Record):
     """The paper, section and equation that it comes from."""
     smoke: ClassVar[dict[str, Any]] = {}
     """A config that runs in about a second, for the contract tests."""
-    depths: ClassVar[dict[str, dict[str, Any]]] = {}
+    depths: ClassVar[dict[str, dict[str, Any] | None]] = {}
     """What `scan --depth` changes: quick, standard, deep. A depth set to None leaves the technique out."""
     version: ClassVar[int] = 1
     """Raised whenever the same config would measure something else."""

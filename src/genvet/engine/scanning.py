@@ -163,8 +163,9 @@ def _samples(source: Any, generator: Generator) -> Images | None:
         else:
             from genvet.files.sounds import load_sounds as loaded
         source = loaded(source, shape=generator.shape)
-    source.fitting(generator.shape)
-    return source
+    images: Images = source
+    images.fitting(generator.shape)
+    return images
 
 
 def _place(generator: Generator, device: str) -> None:

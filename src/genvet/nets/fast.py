@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ def stream(fast: Swift, n: int, rng: Rng, batch: int) -> Iterator[tuple[int, Ten
     latent = fast.generator.latent
     for first in range(0, n, BLOCK):
         z = latent.sample(first, min(first + BLOCK, n), rng)
-        for start, part in zip(range(first, n, batch), z.split(batch), strict=False):
+        for start, part in zip(range(first, n, batch), torch.split(z, batch), strict=False):
             with torch.inference_mode():
                 x = fast(part, latent.labels(start, start + len(part)))
             yield start, x
@@ -108,25 +109,20 @@ def _fold(module: nn.Module) -> None:
     """Work each batch norm into the layer before it, wherever one follows the other in a plain sequence."""
     every = [m for _, m in module.named_modules(remove_duplicate=False)]
     once = {id(m) for m, n in Counter(every).items() if n == 1}
-    for sequence in every:
-        if type(sequence) is not nn.Sequential:
-            continue
+    for sequence in (m for m in every if type(m) is nn.Sequential):
         for (_, layer), (name, norm) in pairwise(list(sequence.named_children())):
             if {id(layer), id(norm)} <= once and _foldable(layer, norm):
-                turned = isinstance(layer, nn.ConvTranspose2d)
-                fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
-                more = {} if isinstance(layer, nn.Linear) else {"transpose": turned}
-                layer.weight, layer.bias = fuse(
-                    layer.weight,
-                    layer.bias,
-                    norm.running_mean,
-                    norm.running_var,
-                    norm.eps,
-                    norm.weight,
-                    norm.bias,
-                    **more,
-                )
+                _merge(layer, norm)
                 setattr(sequence, name, nn.Identity())
+
+
+def _merge(layer: Any, norm: Any) -> None:
+    moments = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    if isinstance(layer, nn.Linear):
+        layer.weight, layer.bias = fuse_linear_bn_weights(layer.weight, layer.bias, *moments)
+    else:
+        turned = isinstance(layer, nn.ConvTranspose2d)
+        layer.weight, layer.bias = fuse_conv_bn_weights(layer.weight, layer.bias, *moments, transpose=turned)
 
 
 def _foldable(layer: nn.Module, norm: nn.Module) -> bool:
@@ -151,5 +147,5 @@ def _shift_apart(module: nn.Module) -> None:
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
