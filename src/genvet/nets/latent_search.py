@@ -67,7 +67,7 @@ def search(generator: Generator, images: Tensor, starts: Starts, steps: int, row
     m, device = len(images), generator.device
     row = torch.arange(m * len(starts))
     value, z, path = [], [], []
-    for some in track(row.split(rows), -(-len(row) // rows), "searches"):
+    for some in track(torch.split(row, rows), -(-len(row) // rows), "searches"):
         which = some % len(starts)
         target, typical = images[some // len(starts)].to(device), starts.typical[which].to(device)
         labels = _labels(generator, which)
@@ -91,7 +91,7 @@ def search(generator: Generator, images: Tensor, starts: Starts, steps: int, row
 def masked_share(generator: Generator, image: Tensor, rng: Rng, rows: int = 16, points: int = 16) -> float:
     """At which share of ordinary latents the gradient towards an image cannot be trusted."""
     target, lies = image.to(generator.device), []
-    for some in torch.arange(points).split(rows):
+    for some in torch.split(torch.arange(points), rows):
         labels = _labels(generator, some)
 
         def loss(z: Tensor, labels: Tensor | None = labels) -> Tensor:
