@@ -255,7 +255,7 @@ class Layer(nn.Module):
         x = F.leaky_relu_(widen(x, up, stage.up, padding(stage, x.shape[2], len(up), len(down))), SLOPE)
         if self.clamp is not None:
             x = x.clamp(-self.clamp, self.clamp) if x.requires_grad else x.clamp_(-self.clamp, self.clamp)
-        kernel = down.to(x.dtype).flip(0, 1).expand(x.shape[1], 1, -1, -1)
+        kernel = down.to(x).flip(0, 1).expand(x.shape[1], 1, -1, -1)
         x = F.conv2d(x, kernel, stride=stage.down, groups=x.shape[1])
         return x[..., : stage.out_size, : stage.out_size]
 
