@@ -24,8 +24,7 @@ from genvet.files.nvlabs_writer import (
 from genvet.files.pickle_writer import Global, Persistent, Raw, Reduce, Writer, dumps
 from genvet.nets.build import build
 
-SG2 = {"size": 16, "z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8, "mapping_layers": 2}
-SG3 = {"size": 16, "z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8, "mapping_layers": 2}
+SMALL = {"size": 16, "z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8, "mapping_layers": 2}
 _CLASSES = {"": "Generator", "mapping": "Mapping", "synthesis": "Synthesis", "synthesis.input": "Layer"}
 
 
@@ -33,16 +32,17 @@ def stored(tensor: torch.Tensor) -> Tensor:
     return Tensor(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), tensor.contiguous().numpy().tobytes())
 
 
-def generator(net: str = "stylegan2", source: str = HONEST, **attributes: Any) -> Module:
-    """A fresh generator of ours as NVlabs' objects: its tensors, its init arguments, a stand-in text."""
-    config = SG2 if net == "stylegan2" else SG3
-    network = build(net, config).module
+def generator(
+    net: str = "stylegan2", source: str = HONEST, network: torch.nn.Module | None = None, **attributes: Any
+) -> Module:
+    """A generator of ours as NVlabs' objects: its tensors, its init arguments, a stand-in text."""
+    network = network or build(net, SMALL).module
     state = {name: stored(t) for name, t in network.state_dict().items()}
     buffers = {name.rpartition(".")[2] for name, _ in network.named_buffers()}
     paths = {name.rpartition(".")[0] for name in state}
     paths |= {path.rpartition(".")[0] for path in paths}
     classes = {path: _CLASSES.get(path, _class(path)) for path in paths} | _CLASSES
-    sizes = {"channel_base": config["channel_base"], "channel_max": config["channel_max"]}
+    sizes = {"channel_base": SMALL["channel_base"], "channel_max": SMALL["channel_max"]}
     kwargs: dict[str, Any] = {"z_dim": 8, "c_dim": 0, "w_dim": 8, "img_resolution": 16, "img_channels": 3}
     kwargs |= {"mapping_kwargs": {"num_layers": 2}} | (sizes if net == "stylegan3" else {"synthesis_kwargs": sizes})
     return tree(
@@ -68,10 +68,10 @@ def clean() -> Iterator[Case]:
     yield case("stylegan2-protocol-3", write_nvlabs({"G_ema": generator()}, protocol=3))
     yield case("stylegan2-protocol-5", write_nvlabs({"G_ema": generator()}, protocol=5))
     yield case("stylegan3", write_nvlabs({"G_ema": generator("stylegan3")}, extras={"augment_pipe": None}))
-    yield case("tensorflow", write_tensorflow(tuple(network() for _ in range(3))))
+    yield case("tensorflow", write_tensorflow(tuple(of_tensorflow() for _ in range(3))))
 
 
-def network(
+def of_tensorflow(
     text: str = "import numpy as np\nimport tensorflow as tf\n\ndef G(latents_in, **kwargs):\n    return latents_in\n",
 ) -> Network:
     weight = Tensor("float32", (4, 4), struct.pack("<16f", *range(16)))
@@ -84,7 +84,7 @@ def in_source(marker: str) -> Iterator[Case]:
         advisory = "" if "bypass" in name else "picklescan 1.0.5 and modelscan 0.8.8 pass such a file"
         yield case(f"source-{name}", write_nvlabs({"G_ema": generator(source=text)}), rule, advisory=advisory)
     text = f"import tensorflow as tf\nopen({marker!r}, 'w')\ndef G(latents_in): return latents_in\n"
-    yield case("source-tensorflow", write_tensorflow((network(text),)), "source.module-call", "source.system")
+    yield case("source-tensorflow", write_tensorflow((of_tensorflow(text),)), "source.module-call", "source.system")
 
 
 def in_state(marker: str) -> Iterator[Case]:
