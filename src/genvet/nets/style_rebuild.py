@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -74,6 +75,23 @@ class Proposal:
             assert isinstance(mapping, MappingNetwork)
             mapping.w_avg.copy_(mapping.average(generator.latent))
         return generator
+
+
+def wrap(net: str, network: nn.Module, config: Any, assumed: tuple[str, ...] = ()) -> StyleGenerator:
+    """The network as a generator that can be saved and built again from its architecture's `Config`."""
+    mapping = asdict(config.mapping)
+    mapping["mapping_layers"] = mapping.pop("layers")
+    rest = {key: value for key, value in asdict(config).items() if key != "mapping"}
+    return StyleGenerator(
+        module=network,
+        latent=config.mapping.latent,
+        shape=(config.channels, config.size, config.size),
+        name=net,
+        assumed=assumed,
+        metadata={"genvet.net": net, "genvet.config": json.dumps(mapping | rest)},
+        num_ws=config.num_ws,
+        w_dim=config.mapping.w_dim,
+    )
 
 
 def infer_mapping(found: Mapping[str, Tensor], affine: str) -> MappingConfig:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -28,6 +27,7 @@ from genvet.nets.style_rebuild import (
     number,
     require,
     sizes,
+    wrap,
 )
 from genvet.nets.stylegan1_layouts import GENVET, layouts
 from genvet.nets.stylegan1_network import Config, Network, blur, plain
@@ -67,24 +67,7 @@ def build(
         mapping=mapping, size=size, channels=channels, widths=widths, epsilon=epsilon, bias_first=bool(bias_first)
     )
     with seeded(rng):
-        return wrap(Network(config), config)
-
-
-def wrap(network: nn.Module, config: Config, assumed: tuple[str, ...] = ()) -> StyleGenerator:
-    """The network as a generator that can be saved and built again."""
-    mapping = asdict(config.mapping)
-    mapping["mapping_layers"] = mapping.pop("layers")
-    rest = {key: value for key, value in asdict(config).items() if key != "mapping"}
-    return StyleGenerator(
-        module=network,
-        latent=config.mapping.latent,
-        shape=(config.channels, config.size, config.size),
-        name="stylegan1",
-        assumed=assumed,
-        metadata={"genvet.net": "stylegan1", "genvet.config": json.dumps(mapping | rest)},
-        num_ws=config.num_ws,
-        w_dim=config.mapping.w_dim,
-    )
+        return wrap("stylegan1", Network(config), config)
 
 
 def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterable[Candidate]:
@@ -103,7 +86,7 @@ def _propose(part: Part, layout: Layout, options: Mapping[str, str]) -> Proposal
 
     def wrapped(network: nn.Module, assumed: tuple[str, ...]) -> StyleGenerator:
         network.synthesis.noise = options.get("noise", "const")  # type: ignore[assignment, union-attr]
-        return wrap(network, config, assumed)
+        return wrap("stylegan1", network, config, assumed)
 
     return Proposal(
         net="stylegan1",

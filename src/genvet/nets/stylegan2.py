@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,6 +31,7 @@ from genvet.nets.style_rebuild import (
     number,
     require,
     sizes,
+    wrap,
 )
 from genvet.nets.stylegan2_layouts import STYLEGAN2
 from genvet.nets.stylegan2_network import Architecture, Config, Network, fir
@@ -82,24 +82,7 @@ def build(
         noise=bool(noise),
     )
     with seeded(rng):
-        return wrap(Network(config), config)
-
-
-def wrap(network: nn.Module, config: Config, assumed: tuple[str, ...] = ()) -> StyleGenerator:
-    """The network as a generator that can be saved and built again."""
-    mapping = asdict(config.mapping)
-    mapping["mapping_layers"] = mapping.pop("layers")
-    rest = {key: value for key, value in asdict(config).items() if key != "mapping"}
-    return StyleGenerator(
-        module=network,
-        latent=config.mapping.latent,
-        shape=(config.channels, config.size, config.size),
-        name="stylegan2",
-        assumed=assumed,
-        metadata={"genvet.net": "stylegan2", "genvet.config": json.dumps(mapping | rest)},
-        num_ws=config.num_ws,
-        w_dim=config.mapping.w_dim,
-    )
+        return wrap("stylegan2", Network(config), config)
 
 
 def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterable[Candidate]:
@@ -118,7 +101,7 @@ def _propose(part: Part, layout: Layout, noise: str) -> Proposal:
 
     def wrapped(network: nn.Module, assumed: tuple[str, ...]) -> StyleGenerator:
         network.synthesis.noise = noise  # type: ignore[assignment, union-attr]
-        return wrap(network, config, assumed)
+        return wrap("stylegan2", network, config, assumed)
 
     return Proposal(
         net="stylegan2",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from genvet.core.errors import BadInput
 from genvet.core.generator import StyleGenerator
@@ -29,6 +28,7 @@ from genvet.nets.style_rebuild import (
     require,
     sizes,
     whole,
+    wrap,
 )
 from genvet.nets.stylegan3_network import LAYOUT, Config, Network
 
@@ -98,24 +98,7 @@ def build(
     if not sound(config):
         raise BadInput("no such stylegan3", expected="cutoffs below half the size, an odd kernel, sound filters")
     with seeded(rng):
-        return wrap(Network(config), config)
-
-
-def wrap(network: nn.Module, config: Config, assumed: tuple[str, ...] = ()) -> StyleGenerator:
-    """The network as a generator that can be saved and built again."""
-    mapping = asdict(config.mapping)
-    mapping["mapping_layers"] = mapping.pop("layers")
-    rest = {key: value for key, value in asdict(config).items() if key != "mapping"}
-    return StyleGenerator(
-        module=network,
-        latent=config.mapping.latent,
-        shape=(config.channels, config.size, config.size),
-        name="stylegan3",
-        assumed=assumed,
-        metadata={"genvet.net": "stylegan3", "genvet.config": json.dumps(mapping | rest)},
-        num_ws=config.num_ws,
-        w_dim=config.mapping.w_dim,
-    )
+        return wrap("stylegan3", Network(config), config)
 
 
 def sound(config: Config) -> bool:
@@ -154,7 +137,7 @@ def _propose(part: Part) -> Proposal:
         layout=LAYOUT,
         found=found,
         make=lambda: Network(config),
-        wrap=lambda network, assumed: wrap(network, config, assumed),
+        wrap=lambda network, assumed: wrap("stylegan3", network, config, assumed),
         defaults={},
         notes=contradictions(part, _said(part), _expected(config)),
         assumed=assumed,
