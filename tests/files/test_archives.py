@@ -353,3 +353,14 @@ def test_known_benign_archives() -> None:
         file = read((DATA / "suspicious/picklescan" / name).read_bytes())
         assert not rules(file), name
         assert sum(len(p.tensors) for p in file.parts) >= 1
+
+
+def test_a_tar_whose_first_name_spells_no_import_is_no_pickle():
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, body in (("ctypes.txt", b"os\nsystem\nast\n"), ("cos.txt", b"x\n")):
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
+    file = read_in_process(out.getvalue(), "lists.tar")
+    assert file.evidence == [] and file.format == "tar"

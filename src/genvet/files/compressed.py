@@ -1,4 +1,4 @@
-"""Single streams wrapped by gzip, xz or bzip2: unpacked within the budget, then read as what they hold."""
+"""Single streams wrapped by gzip, xz, bzip2, zlib or LZMA: unpacked within the budget, then read as what they hold."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from genvet.files import formats
 from genvet.files.reading import MIB, Reading, Stop
 from genvet.files.unpacking import ERRORS, PIECE, Stream
 
+_HEAD = 256
+_BARE = {"zlib": (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"), "lzma": (b"]\0\0",)}
 XZ_MEMORY = 48 * MIB
 """What an xz stream's dictionary may take, beside twice the file's size: presets up to 8 need less."""
 
 
 def matches(data: memoryview) -> bool:
-    """The magic numbers of gzip, xz and bzip2."""
-    return _kind(bytes(data[:10])) != ""
+    """The magic numbers of gzip, xz and bzip2; zlib's and the oldest LZMA's streams, where they begin as such."""
+    return _kind(bytes(data[:_HEAD])) != ""
 
 
 def _kind(head: bytes) -> str:
@@ -25,12 +27,22 @@ def _kind(head: bytes) -> str:
         return "gzip"
     if head.startswith(b"\xfd7zXZ\0"):
         return "xz"
-    return "bzip2" if head.startswith(b"BZh") and head[4:10] == b"1AY&SY" else ""
+    if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":
+        return "bzip2"
+    return next((kind for kind, first in _BARE.items() if head.startswith(first) and _begins(kind, head)), "")
+
+
+def _begins(kind: str, head: bytes) -> bool:
+    """Whether these bytes unpack: streams without a magic number open like any text."""
+    try:
+        return bool(_unpacker(kind, 0).decompress(head, 64))
+    except ERRORS:
+        return False
 
 
 def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
     """What is inside, read again by content."""
-    formats.name(reading, _kind(bytes(data[:10])), place, nesting)
+    formats.name(reading, _kind(bytes(data[:_HEAD])), place, nesting)
     content = _unpack(data, reading, place)
     try:
         formats.read_bytes(memoryview(content), reading, place, nesting + 1)
@@ -42,9 +54,9 @@ def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
 def _unpack(data: memoryview, reading: Reading, place: str) -> bytearray:
     """All streams that stand one behind the other, as gunzip, unxz and bunzip2 read them."""
     content = bytearray()
-    kind = _kind(bytes(data[:10]))
+    kind = _kind(bytes(data[:_HEAD]))
     at = streams = 0
-    while _kind(bytes(data[at : at + 10])) == kind:
+    while _kind(bytes(data[at : at + _HEAD])) == kind:
         streams += 1
         if streams > reading.limits.members:
             raise Stop("archive.bomb", f"more than {reading.limits.members} compressed streams", at)
@@ -70,6 +82,10 @@ def _unpack(data: memoryview, reading: Reading, place: str) -> bytearray:
 def _unpacker(kind: str, size: int) -> Any:
     if kind == "gzip":
         return zlib.decompressobj(31)
+    if kind == "zlib":
+        return zlib.decompressobj()
     if kind == "bzip2":
         return bz2.BZ2Decompressor()
+    if kind == "lzma":
+        return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=XZ_MEMORY + 2 * size)
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY + 2 * size)

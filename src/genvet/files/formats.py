@@ -25,7 +25,7 @@ from genvet.files import (
 )
 from genvet.files.reading import Reading, Stop
 
-# Told by their first bytes: the first that matches is what the content is.
+# Told by their first bytes; where several match, loaders disagree.
 _BY_START: tuple[tuple[str, ModuleType], ...] = (
     ("7z", sevenzip),
     ("compressed", compressed),
@@ -41,7 +41,7 @@ _OVERHEAD = 1024
 
 # What a zip or a stream turns out to be, once it is looked into.
 _CLOSER = {("zip", kind) for kind in ("torch-zip", "torchscript", "keras", "npz")}
-_CLOSER |= {("compressed", kind) for kind in ("gzip", "xz", "bzip2")}
+_CLOSER |= {("compressed", kind) for kind in ("gzip", "xz", "bzip2", "zlib", "lzma")}
 
 
 class NotAModel(Stop):
@@ -100,11 +100,12 @@ def _formats(data: memoryview) -> Iterable[tuple[str, ModuleType]]:
     elsewhere = [("zip", zip_models)] if zips.matches(data) else []
     elsewhere += [("tar", tars)] if tars.matches(data) else []
     elsewhere += [("hdf5", keras_file)] if keras_file.matches(data) else []
+    # A pickle's opcodes can spell another format's first bytes: a tar's first name, a safetensors header's length.
+    by_start = [(name, reader) for name, reader in _BY_START if reader.matches(data)]
     if elsewhere and bytes(data[:1]) != b"\x80" and _begins(elsewhere[0][1], data):
-        return elsewhere
-    by_start = next(((name, reader) for name, reader in _BY_START if reader.matches(data)), None)
+        return [*elsewhere, *by_start]
     if by_start:
-        return [by_start, *elsewhere]
+        return [*by_start, *elsewhere]
     if not elsewhere and onnx_file.matches(data):
         return [("onnx", onnx_file)]
     return elsewhere

@@ -66,6 +66,7 @@ _NAMED_ONLY = frozenset(
     [("torch", name) for name in (*STORAGES, "Tensor")]
     + [("torch.cuda", name) for name in STORAGES]
     + [("torch.storage", "UntypedStorage"), ("torch.storage", "TypedStorage"), ("torch._tensor", "Tensor")]
+    + [(module, name) for module in ("torch.nn.functional", "torch._C._nn") for name in _EXPECTED[module].split()]
     + [("torch.nn.parameter", "Parameter"), ("torch.nn.parameter", "Buffer"), ("numpy", "ndarray")]
 )
 
@@ -120,6 +121,13 @@ _DANGEROUS_NAMES = frozenset(
         "copyreg": "add_extension pickle",
     }.items()
     for name in names.split()
+)
+
+# Classes that run what they are made with, by whatever module's name they are reached: psutil.Popen, billiard.Process.
+_DANGEROUS_CLASSES = frozenset(
+    "Popen CDLL PyDLL WinDLL OleDLL FileIO FunctionType LambdaType MethodType CodeType ModuleType Unpickler "
+    "InteractiveConsole InteractiveInterpreter SourceFileLoader ExtensionFileLoader SourcelessFileLoader Process "
+    "Thread Timer ThreadPool ProcessPoolExecutor ThreadPoolExecutor DataSource NpzFile LuaRuntime".split()
 )
 
 # --- Not the file's own code: what these hold beyond the allow-list is high even where it looks like a class.
@@ -182,12 +190,15 @@ def is_special(module: str, name: str) -> bool:
 
 def is_known(module: str) -> bool:
     """Whether the module is the standard library's or a well-known package's."""
-    package = normal(module, "")[0].partition(".")[0]
+    first = normal(module, "")[0].partition(".")[0]
+    package = normal(first, "")[0].partition(".")[0]
     return package in _STANDARD or package in _KNOWN_PACKAGES
 
 
 def _dangerous(module: str, name: str) -> bool:
     names = f"{module}.{name}"
+    if name.rpartition(".")[2] in _DANGEROUS_CLASSES:
+        return True
     if names in _DANGEROUS_NAMES or any(names.startswith(f"{listed}.") for listed in _DANGEROUS_MODULES):
         return True
     # Walking from any object to its class and globals: print.__class__.__base__.__subclasses__

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from genvet.files.pickles import Machine
 
 _NAME = rb"[A-Za-z_][\w.]{0,100}"
-_NAME_LINE = re.compile(rb"\n(?=(" + _NAME + rb")\n)")
+_NAME_LINE = re.compile(rb"\n(?=(" + _NAME + rb")(?:\n|\Z))")
 _MODULE_BEFORE = re.compile(rb"[ci](" + _NAME + rb")\Z")
 _STACK_IMPORT = re.compile(
     rb"(?:\x8c.|X..\x00\x00|U.)(" + _NAME + rb")\x94?(?:q.)?(?:\x8c.|X..\x00\x00|U.)(" + _NAME + rb")\x94?(?:q.)?\x93",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from genvet.files.inert import BytesLike, Global, Record
-from genvet.files.pickles import Evaluate, Machine
+from genvet.files.pickles import SNIFFING, Evaluate, Machine
 from genvet.files.reading import Reading, Stop
 from genvet.files.storages import ITEM, Storage, storage_dtype
 
@@ -24,9 +24,17 @@ _USUAL_START = (
 
 
 def matches(data: BytesLike) -> bool:
-    """Whether the content opens with torch's magic number, as a plain integer."""
+    """Whether the content opens with a pickle of torch's magic number, however that integer is written."""
     head = bytes(data[:64])
-    return head[:1] == b"\x80" and 2 <= head.find(_MAGIC_BYTES) <= 16
+    if head[:1] == b"\x80":
+        return 2 <= head.find(_MAGIC_BYTES) <= 16
+    if head[:1] not in (b"I", b"L", b"\x8a", b"\x8b", b"\x95"):
+        return False
+    machine = Machine(memoryview(head), Reading(), nesting=SNIFFING)
+    try:
+        return bool(machine.load() == MAGIC)
+    except Stop:
+        return False
 
 
 def read_value(

@@ -17,6 +17,10 @@ from genvet.files.safetensors_file import strides
 
 MAGIC = b"\x93NUMPY"
 HEADER_CAP = 64 * 1024
+TEXT_CAP = 16 << 20
+"""Bytes that a header may claim at all; numpy reads one of any length where it may unpickle."""
+# Of a header that is not of the usual form: it may stand for Python objects, under one of their names or by an escape.
+_OBJECTS = re.compile(r"O|object|\\")
 
 # The format writes its header as a Python dict with exactly these three keys, in this order.
 _HEADER = re.compile(
@@ -36,14 +40,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Header:
-    """What an npy header says, and where the data start."""
+    """What an npy header says."""
 
     dtype: str
     """torch's name; "object" for pickled arrays."""
     swapped: bool
     fortran: bool
     shape: tuple[int, ...]
-    start: int
 
 
 def matches(data: memoryview) -> bool:
@@ -73,29 +76,42 @@ def read_arrays(members: Iterable[tuple[str, memoryview]], reading: Reading, pla
 
 
 def _array(data: memoryview, reading: Reading, place: str, nesting: int) -> TensorSpec | None:
-    header = _header(data)
-    body = data[header.start :]
+    text, start = _text(data)
+    body = data[start:]
+    try:
+        header = _header(text, start)
+    except Stop:
+        if _OBJECTS.search(text):
+            _unpickled(body, reading, place, nesting)
+        raise
     if header.dtype == "object":
-        reading.note("numpy.object-array", "an array of Python objects", place=place, offset=0)
-        told = len(reading.evidence)
-        try:
-            formats.read_bytes(body, reading, place, nesting + 1)
-        except formats.NotAModel as stop:
-            raise Stop("pickle.malformed", f"an object array that holds {stop.message}", header.start) from None
-        # That the array holds objects is said once; whatever else its pickle does keeps its own rule.
-        new = reading.evidence[told:]
-        reading.evidence[told:] = [e for e in new if (e.rule, e.place) != ("pickle.object-array", place)]
+        if problem := _unpickled(body, reading, place, nesting):
+            raise Stop("pickle.malformed", f"an object array that holds {problem}", start)
         return None
     size = math.prod(header.shape) * ITEM[header.dtype]
     if size > len(body):
-        raise Stop("file.truncated", f"the array needs {size} bytes, {len(body)} are there", header.start)
+        raise Stop("file.truncated", f"the array needs {size} bytes, {len(body)} are there", start)
     if size < len(body):
-        at = header.start + size
+        at = start + size
         reading.note("archive.hidden", f"{len(body) - size} bytes after the array", place=place, offset=at)
     if header.swapped:
-        reading.unpack(size, header.start)
+        reading.unpack(size, start)
         body = _swapped(body[:size], header.dtype)
     return _spec(header, reading.keep(body[:size]))
+
+
+def _unpickled(body: memoryview, reading: Reading, place: str, nesting: int) -> str:
+    """What numpy would unpickle, read too; says what it is instead, if it is no pickle."""
+    reading.note("numpy.object-array", "an array of Python objects", place=place, offset=0)
+    told = len(reading.evidence)
+    try:
+        formats.read_bytes(body, reading, place, nesting + 1)
+    except formats.NotAModel as stop:
+        return stop.message
+    # That the array holds objects is said once; whatever else its pickle does keeps its own rule.
+    new = reading.evidence[told:]
+    reading.evidence[told:] = [e for e in new if (e.rule, e.place) != ("pickle.object-array", place)]
+    return ""
 
 
 def _spec(header: Header, storage: int) -> TensorSpec:
@@ -104,17 +120,25 @@ def _spec(header: Header, storage: int) -> TensorSpec:
     return TensorSpec(dtype=header.dtype, shape=shape, stride=steps, offset=0, storage=storage)
 
 
-def _header(data: memoryview) -> Header:
+def _text(data: memoryview) -> tuple[str, int]:
+    """The header as text, and where the array begins."""
     major = data[6] if len(data) >= 10 else 0
     if major not in (1, 2, 3) or len(data) < 12:
         raise Stop("tensor.dtype", f"npy version {major} is not known", 6)
     length, start = (
         (struct.unpack_from("<H", data, 8)[0], 10) if major == 1 else (struct.unpack_from("<I", data, 8)[0], 12)
     )
-    if length > HEADER_CAP or start + length > len(data):
+    if length > TEXT_CAP:
+        raise Stop("pickle.limit", f"a npy header of {length} bytes", 8)
+    if start + length > len(data):
         raise Stop("file.truncated", f"the npy header claims {length} bytes", 8)
     text = bytes(data[start : start + length]).decode("utf-8" if major == 3 else "latin-1", "replace")
-    found = _HEADER.fullmatch(text)
+    return text, start + length
+
+
+def _header(text: str, end: int) -> Header:
+    start = end - len(text)
+    found = _HEADER.fullmatch(text) if len(text) <= HEADER_CAP else None
     if not found:
         raise Stop("tensor.dtype", f"the npy header is not of the usual form: {printable(text, 120)}", start)
     dtype, swapped = _dtype(found["descr"], start)
@@ -122,7 +146,7 @@ def _header(data: memoryview) -> Header:
     if len(counts) > 64 or not all(n.isdigit() and len(n) < 16 for n in counts):
         raise Stop("tensor.bounds", "the npy shape is out of range", start)
     shape = tuple(int(n) for n in counts)
-    return Header(dtype, swapped, found["fortran"] == "True", shape, start + length)
+    return Header(dtype, swapped, found["fortran"] == "True", shape)
 
 
 def _dtype(descr: str, offset: int) -> tuple[str, bool]:

@@ -5,6 +5,7 @@ Nothing is built: records of objects are read as data. Standard library only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,8 +21,10 @@ from genvet.files.rebuilding import evaluators
 from genvet.files.settings import note_metadata
 from genvet.files.storages import ITEM
 
-_OPENINGS = b"(]})cINFGJKLMSTUVX"
-_SNIFFED = 1 << 20
+# Every opcode that a loader carries out on an empty stack; PROTO, which names itself a pickle, is apart.
+_OPENINGS = b"(]})cINFGJKLMSTUVXBC\x82\x83\x84\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96"
+_NAMES = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
+_STREAMS = 100
 _FORMATS = {"persistent": "nvlabs-pickle", "tensorflow": "tensorflow-pickle"}
 _TUPLE_OF_NETWORKS = ("G", "D", "Gs")
 
@@ -33,17 +36,23 @@ def matches(data: memoryview) -> bool:
         return False
     if head[0] == 0x80:
         return head[1] <= 5
-    return head[0] in _OPENINGS and _reads_as_pickle(data[:_SNIFFED])
+    return head[0] in _OPENINGS and _reads_as_pickle(data)
 
 
 def _reads_as_pickle(data: memoryview) -> bool:
-    """Protocols 0 and 1 open like any text: `click` in a list of packages would import `lick`."""
-    machine = pickles.Machine(data, Reading(limits=Limits(unpacked=0)), nesting=9)
-    try:
-        machine.load()
-    except Stop:
-        return any(is_known(name) for name in machine.calls.names)
-    return machine.pos == machine.end or bool(machine.calls.names)
+    """Without PROTO a pickle opens like any text: `click` in a list of packages would import `lick`.
+
+    All of it is read, and every pickle in it: what loads first may be a megabyte of numbers, or one number alone.
+    """
+    machine = pickles.Machine(data, Reading(limits=Limits(unpacked=0)), nesting=pickles.SNIFFING)
+    for _ in range(_STREAMS):
+        try:
+            machine.load()
+        except Stop:
+            return bool(machine.made) or any(is_known(n) for n in machine.calls.names if _NAMES.fullmatch(n))
+        if machine.pos == machine.end or machine.calls.names:
+            return True
+    return True
 
 
 def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:

@@ -525,4 +525,6 @@ def _persid(m: Machine) -> None:
 
 @_opcode(b"Q")
 def _binpersid(m: Machine) -> None:
-    m.push(m.persistent(m.stack.pop()), 600)
+    found = m.persistent(m.stack.pop())
+    m.handle(found, 1)  # of a module's class it is the class itself
+    m.push(found, 600)

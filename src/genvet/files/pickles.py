@@ -29,6 +29,8 @@ _NOTHING = object()
 _COPIED = {str: 1, list: 100, tuple: 64, dict: 110}
 """Bytes for each element of an argument that a constructor may copy."""
 _COPIED_UP_TO = 1024
+SNIFFING = 9
+"""As `nesting`: the stream is only tried, to see whether it is one."""
 _FATAL = ("pickle.limit", "archive.bomb")
 _READ_INSIDE = ("torch.storage", "_load_from_bytes")
 """Its argument is a pickle on purpose: torch_files reads it, so that it need not be told as a hidden one."""
@@ -147,7 +149,8 @@ class Machine:
             self.note("call.unlisted", f"{found.path} is handed on as a value: something else would call it")
 
     def _give_up(self, error: Exception) -> Stop:
-        hidden.salvage(self)
+        if self.nesting < SNIFFING:
+            hidden.salvage(self)
         return error if isinstance(error, Stop) else Stop("pickle.malformed", f"byte {self.at}: {error}", self.at)
 
     def _steps(self) -> Value:

@@ -86,7 +86,9 @@ class _Torch:
             module, name = normal(function.module, function.name)
             if module == "torch._utils" and name in _TORCH_REBUILDS:
                 return getattr(self, name.lstrip("_"))(inner, offset)
-        raise Stop("tensor.dtype", f"a tensor rebuilt by {function!r:.100} at byte {offset}", offset)
+            if module == "torch._utils" and name in _NOT_PLAIN:
+                return self.not_plain(inner, offset)
+        raise Stop("call.unlisted", f"byte {offset} has a tensor rebuilt by {function!r:.100}", offset)
 
     def not_plain(self, args: tuple[Any, ...], offset: int) -> TensorSpec:
         raise Stop("tensor.dtype", f"a sparse, quantised or empty tensor at byte {offset}", offset)

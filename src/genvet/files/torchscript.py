@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genvet.core.modelfile import Part, TensorSpec
-from genvet.files import pickles, source, torch_files
+from genvet.files import objects, pickles, source, torch_files
 from genvet.files.inert import Global, Record
 from genvet.files.modules import Tensors, mapping
 from genvet.files.reading import Reading, Stop
@@ -46,7 +46,8 @@ def _value(members: Mapping[str, memoryview], name: str, reading: Reading, place
     inside = f"{place}/{file}" if place else file
     storages = torch_files.Storages(members, reading, f"{name}/")
     try:
-        value = torch_files.unpickle(members[file], storages, reading, inside, [])
+        with objects.judged(reading, inside) as made:
+            value = torch_files.unpickle(members[file], storages, reading, inside, made)
     except Stop as stop:
         reading.note(stop.rule, stop.message, place=inside, offset=stop.offset)
         return None, {file, *storages.used}

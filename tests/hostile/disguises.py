@@ -1,0 +1,74 @@
+"""Payloads in files that a scanner takes for something else, or for nothing at all."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import zlib
+from collections.abc import Iterator
+
+from hostile.case import Case, case
+from hostile.streams import evil_stream
+
+from genvet.files.pickle_writer import Global, Reduce, dumps
+
+MAGIC = 0x1950A86A20F9469CFC6C
+
+
+def npy(header: str, body: bytes) -> bytes:
+    """Version 2, so that a header may be long."""
+    return b"\x93NUMPY\2\0" + struct.pack("<I", len(header)) + header.encode() + body
+
+
+def disguises(marker: str) -> Iterator[Case]:
+    yield from _openings(marker)
+    yield from _arrays(evil_stream(marker))
+    text = f"cos\nsystem\n(Vtouch {marker}\ntR."
+    yield case("tar-name", _tar(text), "call.dangerous", advisory="a tar's first name is its first bytes")
+    yield case("zlib", zlib.compress(evil_stream(marker)), "call.dangerous", advisory="joblib's compress=3")
+    popen = Reduce(Global("psutil", "Popen"), (("touch", marker),))
+    yield case("other-popen", dumps(popen), "call.dangerous", advisory="a class of any package that starts programs")
+    resize = Reduce(Global("torch.nn.functional", "interpolate"), (1, 10**12))
+    yield case("called-activation", dumps(resize), "call.unlisted", advisory="named in modules, called by none")
+    rebuilt = (Global("torch", "compile"), Global("torch", "Tensor"), (1,), {})
+    by_type = Reduce(Global("torch._tensor", "_rebuild_from_type_v2"), rebuilt)
+    yield case("rebuilt-by", dumps(by_type), "call.unlisted", advisory="_rebuild_from_type_v2 calls its first argument")
+
+
+def _openings(marker: str) -> Iterator[Case]:
+    """CPython takes any opcode first, and no PROTO."""
+    payload = f"cos\nsystem\n(Vtouch {marker}\ntR.".encode()
+    first = {"true": b"\x88", "set": b"\x8f", "long": b"\x8a\1\1", "text": b"\x8c\1a", "bytes": b"C\1a"}
+    for name, opcode in first.items():
+        yield case(f"begins-with-{name}", opcode + b"0" + payload, "call.dangerous")
+    yield case("begins-with-frame", b"\x95" + struct.pack("<Q", len(payload)) + payload, "call.dangerous")
+    long = b"X" + struct.pack("<I", 2 << 20) + b"a" * (2 << 20) + b"0" + payload
+    yield case("behind-a-long-text", long, "call.dangerous", advisory="scanners look at the first megabyte")
+    old = f"I{MAGIC}\n.I1001\n.}}.".encode()
+    yield case("magic-as-text", old + payload + b"].", "call.dangerous", advisory="torch.load compares integers")
+    broken = f"c__builtin__\neval\n(Vopen({marker!r}, 'w')\ntR".encode() + b"\xff\xff"
+    yield case("broken-python-2", broken, "call.dangerous", advisory="nullifAI, in protocol 0")
+
+
+def _arrays(evil: bytes) -> Iterator[Case]:
+    """Headers that numpy takes for an array of objects, so that it unpickles what follows."""
+    usual = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"
+    heads = {
+        "size": usual.replace("|O", "O8"),
+        "name": usual.replace("|O", "object"),
+        "escape": usual.replace("|O", "\\x4f"),
+        "quotes": usual.replace("'", '"'),
+        "order": "{'shape': (1,), 'fortran_order': False, 'descr': '|O'}\n",
+        "record": usual.replace("'|O'", "[('a', '|O')]"),
+        "length": usual + " " * 80_000,
+    }
+    for name, head in heads.items():
+        yield case(f"npy-{name}", npy(head, evil), "call.dangerous", advisory="numpy.load(allow_pickle=True)")
+
+
+def _tar(name: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return out.getvalue()
