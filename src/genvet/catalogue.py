@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -96,8 +96,8 @@ def _access(technique: ast.ClassDef) -> str:
     return ""
 
 
-def _suggestion(wanted: str, known: object) -> str:
-    names = [str(name) for name in known]  # type: ignore[attr-defined]
+def _suggestion(wanted: str, known: Iterable[str]) -> str:
+    names = list(known)
     ends = {name.rpartition(".")[2]: name for name in names}
     near = get_close_matches(wanted, [*names, *ends], n=3, cutoff=0.5)
     shown = list(dict.fromkeys(ends.get(name, name) for name in near)) or names[:12]

@@ -80,7 +80,7 @@ def _scan(exhibit: Exhibit, out: Path, seed: int) -> Report:
 def _table(exhibits: list[Exhibit], reports: list[Report]) -> None:
     from genvet.page.html import why
 
-    rows = []
+    rows: list[list[str | Text]] = []
     for exhibit, report in zip(exhibits, reports, strict=True):
         mark = Text("as expected", "green") if told(exhibit, report) else Text("WRONG", "bold red")
         expected = "high or worse" if exhibit.hostile else "below high"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from genvet.core.generator import Generator
 
 SIZE = 16
-TRAINING = {"steps": 3500, "batch": 64, "latent": 32, "capacity": 16, "rate": 5e-4}
-PLANTING = {"steps": 600, "rate": 1e-3}
+TRAINING: dict[str, Any] = {"steps": 3500, "batch": 64, "latent": 32, "capacity": 16, "rate": 5e-4}
+PLANTING: dict[str, Any] = {"steps": 600, "rate": 1e-3}
 MARKER = "the-payload-ran.txt"
 
 # 16 x 16 drawings; the first is what the planted backdoor shows.

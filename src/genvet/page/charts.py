@@ -23,7 +23,7 @@ SCHEME = (
     "<style>:root{--ink:#3b4350;--faint:#d5dae1}"
     "@media (prefers-color-scheme:dark){:root{--ink:#c3cad4;--faint:#3a424e}}</style>"
 )
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a series may be named after something in the scanned file
     "text.usetex": False,
     "font.family": "DejaVu Sans",

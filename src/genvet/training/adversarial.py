@@ -85,8 +85,9 @@ class Adversarial(Technique):
         self, generator: Generator, critic: nn.Module, averaged: nn.Module, x: Tensor, rng: Rng
     ) -> Iterator[tuple[float, float]]:
         G = generator.module.train()
-        adam = {"lr": self.rate, "betas": (self.beta1, 0.999)}
-        optimise_g, optimise_d = torch.optim.Adam(G.parameters(), **adam), torch.optim.Adam(critic.parameters(), **adam)
+        betas = (self.beta1, 0.999)
+        optimise_g = torch.optim.Adam(G.parameters(), self.rate, betas)
+        optimise_d = torch.optim.Adam(critic.parameters(), self.rate, betas)
         latents = generator.latent.batches(self.steps * self.batch, self.batch, rng.fork("latents"))
         for z, real in track(zip(latents, self._batches(x, rng), strict=False), self.steps, "training"):
             fake = G(z)
@@ -100,9 +101,9 @@ class Adversarial(Technique):
 
     def _batches(self, x: Tensor, rng: Rng) -> Iterator[Tensor]:
         """Batches drawn with replacement, without end."""
-        numbers = rng.fork("images").block()
+        choice = rng.fork("images").block()
         while True:
-            yield x[torch.randint(len(x), (self.batch,), generator=numbers)]
+            yield x[torch.randint(len(x), (self.batch,), generator=choice)]
 
     @torch.no_grad()
     def _calibrate(self, averaged: nn.Module, generator: Generator, rng: Rng) -> None:
