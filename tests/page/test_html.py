@@ -141,7 +141,7 @@ def test_one_reason_is_told_once_for_all_that_it_holds_for(report: Report, folde
     names = ("static.biases", "static.capacity", "output.brute_force")
     none = [NotChecked(technique=name, part="G", reason="no_generator", detail="a critic") for name in names]
     rest = NotChecked(technique="static.graph", reason="not_applicable", detail="weights alone")
-    shown = html.gaps(report.model_copy(update={"not_checked": (rest, *none)}))
+    shown = report.model_copy(update={"not_checked": (rest, *none)}).gaps()
     assert [names for _, names in shown] == [
         "static.biases (G), static.capacity (G), output.brute_force (G)",
         "static.graph",

@@ -125,19 +125,12 @@ def report(done: Report) -> None:
     ):
         console.print(Text(f"  {name:<12} {printable(text, 2000)}"), soft_wrap=True)
     console.print()
+    several = len(done.target.networks) > 1
     found = sorted(done.findings, key=lambda f: -f.severity.rank)
-    rows = [[severity(f.severity), f.technique, f.summary] for f in found]
-    if len(done.target.networks) > 1:
-        rows = [
-            [s, f"{name} ({f.part})" if f.part else name, text] for f, (s, name, text) in zip(found, rows, strict=True)
-        ]
+    rows = [(severity(f.severity), f.label if several else f.technique, f.summary) for f in found]
     if rows:
         table(("severity", "inspection", "what it says"), rows)
-    held: dict[tuple[str, str], list[str]] = {}
-    for gap in done.not_checked:
+    for gap, labels in done.gaps():
         if not gap.complete:
-            held.setdefault((gap.reason, gap.detail), []).append(
-                f"{gap.technique} ({gap.part})" if gap.part else gap.technique
-            )
-    for (reason, detail), names in held.items():
-        note(f"not complete ({reason.replace('_', ' ')}): {', '.join(names)}{': ' if detail else ''}{detail}")
+            detail = f": {gap.detail}" if gap.detail else ""
+            note(f"not complete ({gap.reason.replace('_', ' ')}): {labels}{detail}")

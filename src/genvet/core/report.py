@@ -17,6 +17,10 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def _label(technique: str, part: str) -> str:
+    return f"{technique} ({part})" if part else technique
+
+
 class Measure(Record):
     """One number, with what it takes to trust it."""
 
@@ -103,6 +107,11 @@ class Finding(Record):
     seed: int = 0
     device: str = "cpu"
 
+    @property
+    def label(self) -> str:
+        """The technique, and the part that it is about."""
+        return _label(self.technique, self.part)
+
 
 class Target(Record):
     """What was scanned."""
@@ -136,6 +145,11 @@ class NotChecked(Record):
     @property
     def complete(self) -> bool:
         return self.reason in ("not_requested", "not_applicable")
+
+    @property
+    def label(self) -> str:
+        """The technique, and the part that it is about."""
+        return _label(self.technique, self.part)
 
 
 class Verdict(Record):
@@ -173,3 +187,11 @@ class Report(Record):
     made_by: MadeBy
     made_at: str
     """UTC, ISO 8601."""
+
+    def gaps(self) -> list[tuple[NotChecked, str]]:
+        """Why techniques did not run, each reason once, with all that it holds for; the incomplete come first."""
+        alike: dict[tuple[str, str], list[NotChecked]] = {}
+        for gap in self.not_checked:
+            alike.setdefault((gap.reason, gap.detail), []).append(gap)
+        ordered = sorted(alike.values(), key=lambda gaps: (gaps[0].complete, gaps[0].reason))
+        return [(gaps[0], ", ".join(gap.label for gap in gaps)) for gaps in ordered]

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from genvet.core.printable import printable
-from genvet.core.report import Figure, Finding, Measure, NotChecked, Proof, Report, Table
+from genvet.core.report import Figure, Finding, Measure, Proof, Report, Table
 from genvet.core.rules import RULES, Rule
 from genvet.core.severity import Severity
 from genvet.files.writing import write_bytes
@@ -74,20 +74,8 @@ def render(report: Report, folder: Path) -> str:
             report=report,
             headline=headline(report),
             sections=[_section(i, finding, folder) for i, finding in enumerate(findings, 1)],
-            gaps=gaps(report),
         )
     )
-
-
-def gaps(report: Report) -> list[tuple[NotChecked, str]]:
-    """Why inspections did not run, each reason once, with the inspections it holds for; the incomplete come first."""
-    held: dict[tuple[str, str], list[NotChecked]] = {}
-    for gap in report.not_checked:
-        held.setdefault((gap.reason, gap.detail), []).append(gap)
-    order = sorted(held.values(), key=lambda same: (same[0].complete, same[0].reason))
-    return [
-        (same[0], ", ".join(f"{g.technique} ({g.part})" if g.part else g.technique for g in same)) for same in order
-    ]
 
 
 def headline(report: Report) -> str:
