@@ -363,4 +363,4 @@ def test_a_tar_whose_first_name_spells_no_import_is_no_pickle():
             info.size = len(body)
             archive.addfile(info, io.BytesIO(body))
     file = read_in_process(out.getvalue(), "lists.tar")
-    assert file.evidence == [] and file.format == "tar"
+    assert file.evidence == () and file.format == "tar"

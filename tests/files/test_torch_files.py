@@ -377,7 +377,7 @@ HOSTILE = {
         dumps(Reduce(Global("numpy.core.multiarray", "scalar"), (Reduce(Global("numpy", "dtype"), ("O8",)), EVIL)), 4),
         {"pickle.object-array"},
     ),
-    "an expanded tensor": (saved({"w": torch.zeros(1).expand(1000)}), {"tensor.overlap"}),
+    "an expanded tensor": (saved({"w": torch.zeros(1).expand(1 << 21)}), {"tensor.overlap"}),
     "a persistent id for something else": (
         saved({"w": torch.zeros(2)}, "legacy").replace(b"X\x07\x00\x00\x00storage", b"X\x07\x00\x00\x00rogue!!"),
         {"pickle.persistent-id"},
@@ -415,3 +415,18 @@ def test_values_that_hold_themselves_end():
     loop["again"] = [loop, (loop, {"d": loop})]
     reading = read(pickle.dumps(loop, 4))
     assert [p.name for p in reading.parts] == ["state"] and not reading.evidence
+
+
+@pytest.mark.filterwarnings("ignore")  # torch calls these two old
+@pytest.mark.parametrize("normalise", [nn.utils.spectral_norm, nn.utils.weight_norm])
+def test_the_hooks_of_torchs_own_normalisations_are_no_attack(normalise):
+    assert told(saved(normalise(nn.Linear(3, 3)))) == set()
+    other = normalise(nn.Linear(3, 3))
+    other._forward_pre_hooks[99] = torch.nn.functional.relu
+    assert "pickle.hook" in told(saved(other))
+
+
+def test_a_small_expanded_tensor_is_no_attack():
+    reading = read(saved({"grid": torch.arange(4.0).expand(3, 4)}))
+    assert not reading.evidence
+    assert reading.parts[0].tensors["grid"].stride == (0, 1)

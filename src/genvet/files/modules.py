@@ -18,6 +18,12 @@ from genvet.files.reading import Reading, Stop
 _MAPPINGS = {"OrderedDict", "EasyDict", "defaultdict", "dict"}
 _STATE_ONLY = {"Namespace", "SimpleNamespace"}
 _HOOKS = re.compile(r"_\w*_hooks(_\w+)?")
+_LIBRARY_HOOKS = {
+    "torch.nn.utils.weight_norm.WeightNorm",
+    "torch.nn.utils.spectral_norm.SpectralNorm",
+    "torch.nn.utils.spectral_norm.SpectralNormStateDictHook",
+    "torch.nn.utils.spectral_norm.SpectralNormLoadStateDictPreHook",
+}
 _OVERRIDES = frozenset("forward _call_impl _wrapped_call_impl _compiled_call_impl __class__ __setstate__".split())
 
 
@@ -143,7 +149,19 @@ def check_modules(records: Iterable[Record], reading: Reading, place: str) -> No
 
 
 def _filled(value: Any) -> bool:
-    """Whether a hook dictionary holds anything, or is something else than a dictionary."""
+    """Whether a hook dictionary holds anything of the file's own, or is something else than a dictionary."""
     if isinstance(value, Record):
-        return bool(value.items or value.args or value.elements) or mapping(value) is None
+        odd = bool(value.args or value.elements) or mapping(value) is None
+        return odd or not all(_is_library_hook(hook) for _, hook in value.items)
+    if isinstance(value, dict):
+        return not all(_is_library_hook(hook) for hook in value.values())
     return bool(value) and not isinstance(value, bool)
+
+
+def _is_library_hook(value: Any) -> bool:
+    """Old spectral and weight normalisation: objects of torch's own classes, which compute the weight they name."""
+    if not isinstance(value, Record) or not isinstance(value.callee, Global) or value.how != "newobj":
+        return False
+    if value.callee.path == "torch.nn.modules.module._WrappedHook":
+        return _is_library_hook((mapping(value.state) or {}).get("hook"))
+    return value.callee.path in _LIBRARY_HOOKS

@@ -81,10 +81,11 @@ def _array(data: memoryview, reading: Reading, place: str, nesting: int) -> Tens
     try:
         header = _header(text, start)
     except Stop:
-        if _OBJECTS.search(text):
-            _unpickled(body, reading, place, nesting)
+        if _OBJECTS.search(text) and not _unpickled(body, reading, place, nesting):
+            _tell_objects(reading, place)
         raise
     if header.dtype == "object":
+        _tell_objects(reading, place)
         if problem := _unpickled(body, reading, place, nesting):
             raise Stop("pickle.malformed", f"an object array that holds {problem}", start)
         return None
@@ -100,9 +101,12 @@ def _array(data: memoryview, reading: Reading, place: str, nesting: int) -> Tens
     return _spec(header, reading.keep(body[:size]))
 
 
+def _tell_objects(reading: Reading, place: str) -> None:
+    reading.note("numpy.object-array", "an array of Python objects", place=place, offset=0)
+
+
 def _unpickled(body: memoryview, reading: Reading, place: str, nesting: int) -> str:
     """What numpy would unpickle, read too; says what it is instead, if it is no pickle."""
-    reading.note("numpy.object-array", "an array of Python objects", place=place, offset=0)
     told = len(reading.evidence)
     try:
         formats.read_bytes(body, reading, place, nesting + 1)

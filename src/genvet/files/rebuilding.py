@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from genvet.files.globals import normal
 from genvet.files.inert import BytesLike, Global, Record
 from genvet.files.pickles import Evaluate
 from genvet.files.reading import Reading, Stop
-from genvet.files.storages import Storage, tensor_dtype, view
+from genvet.files.storages import ITEM, Storage, tensor_dtype, view
 
 _TORCH_REBUILDS = (
     "_rebuild_tensor",
@@ -55,19 +56,25 @@ class _Torch:
     def __init__(self, reading: Reading, place: str) -> None:
         self.reading, self.place = reading, place
 
+    def _view(self, storage: Any, first: Any, shape: Any, stride: Any, dtype: str = "") -> TensorSpec:
+        spec = view(storage, first, shape, stride, dtype)
+        if any(step == 0 and n > 1 for step, n in zip(spec.stride, spec.shape, strict=True)):
+            self.reading.unpack(math.prod(spec.shape) * ITEM[spec.dtype])  # what it would take if it were copied
+        return spec
+
     def rebuild_tensor(self, args: tuple[Any, ...], offset: int) -> TensorSpec:
         storage, first, shape, stride = _arguments(args, 4, 4, offset)
-        return view(storage, first, shape, stride)
+        return self._view(storage, first, shape, stride)
 
     def rebuild_tensor_v2(self, args: tuple[Any, ...], offset: int) -> TensorSpec:
         storage, first, shape, stride, _, hooks = _arguments(args, 6, 7, offset)[:6]
         self._no_hooks(hooks, offset)
-        return view(storage, first, shape, stride)
+        return self._view(storage, first, shape, stride)
 
     def rebuild_tensor_v3(self, args: tuple[Any, ...], offset: int) -> TensorSpec:
         storage, first, shape, stride, _, hooks, dtype = _arguments(args, 7, 8, offset)[:7]
         self._no_hooks(hooks, offset)
-        return view(storage, first, shape, stride, tensor_dtype(dtype))
+        return self._view(storage, first, shape, stride, tensor_dtype(dtype))
 
     def rebuild_parameter(self, args: tuple[Any, ...], offset: int) -> TensorSpec:
         tensor, _, hooks = _arguments(args, 3, 3, offset)

@@ -32,6 +32,9 @@ ITEM = {
 }
 """Bytes of one element, by dtype."""
 
+EXPANDED = 1 << 20
+"""Elements that a tensor may show of fewer, where torch's `expand` repeated them."""
+
 _STORAGES = {
     "Double": "float64",
     "Float": "float32",
@@ -106,12 +109,13 @@ def check_bounds(shape: Sequence[int], stride: Sequence[int], offset: int, numel
 
 
 def check_overlap(shape: Sequence[int], stride: Sequence[int]) -> None:
-    """Two indices may not mean one element; expanded tensors (stride 0) do that too, and make much of little."""
+    """Two indices may not mean one element, but in small expanded tensors (stride 0): those make much of little."""
     if 0 in shape:
         return
     span = 0
+    small = math.prod(shape) <= EXPANDED
     for step, n in sorted((s, n) for n, s in zip(shape, stride, strict=True) if n > 1):
-        if step <= span:
+        if step <= span and not (step == 0 and small):
             raise Stop("tensor.overlap", f"a tensor of shape {tuple(shape)} with strides {tuple(stride)}")
         span += (n - 1) * step
 
