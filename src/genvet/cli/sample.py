@@ -50,19 +50,11 @@ def sample(
 
     generator = averaged(load(model, net=net, part=part))
     with screen.progress():
-        place(generator, common.device)
+        generator.to(common.device)
         x = draw(generator, count, common.seed, truncation)
     for path in write(x, out):
         screen.note(f"{generator.name}: {path}")
     return 0
-
-
-def place(generator: Generator, device: str) -> None:
-    """Put the network where it is to run."""
-    import torch
-
-    on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    generator.module.to(on)
 
 
 def draw(generator: Generator, count: int, seed: int, truncation: float = 1.0) -> Tensor:

@@ -1,7 +1,7 @@
 """Runs techniques: hands out the view that each asks for, seeds it, times it, and keeps what it found."""
 
+from genvet.engine.folders import Scanned as Scanned
+from genvet.engine.folders import scan_folder as scan_folder
 from genvet.engine.running import assess as assess
-from genvet.engine.scanning import Scanned as Scanned
 from genvet.engine.scanning import scan as scan
-from genvet.engine.scanning import scan_folder as scan_folder
 from genvet.engine.shelf import write as write

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from genvet.catalogue import Entry, find, techniques
-from genvet.core.errors import BadInput, BudgetSpent, GenVetError, Unsupported
+from genvet.core.errors import BadInput, BudgetSpent, Unsupported
 from genvet.core.modelfile import ModelFile
 from genvet.core.printable import printable
 from genvet.core.progress import track
-from genvet.core.report import Check, Finding, MadeBy, NotChecked, Report, Target
+from genvet.core.report import Finding, NotChecked, Report
 from genvet.core.technique import Probe
+from genvet.engine.composing import compose
 from genvet.engine.running import assess, gift, lacks
 from genvet.engine.shelf import Shelf, key
-from genvet.verdict import verdict
 
 if TYPE_CHECKING:
     from genvet.core.data import Images
@@ -41,16 +38,6 @@ class Step:
     part: str
     target: Any
     have: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Scanned:
-    """What became of one file of a folder: a report, or the reason why there is none."""
-
-    path: Path
-    out: Path | None
-    report: Report | None = None
-    error: GenVetError | None = None
 
 
 @dataclass
@@ -99,29 +86,7 @@ def scan(
     run = _Run(model, shelf, depth, seed, net or "", knobs)
     steps = _plan(run, file_only, _gifts(model, targets, reference, device))
     _work(run, steps)
-    return _report(run, command)
-
-
-def scan_folder(path: Path | str, *, out: Path | None = None, **options: Any) -> Iterator[Scanned]:
-    """Scan every file below a folder, one after the other; what cannot be read does not stop the rest."""
-    own = out.resolve() if out else None
-    files = sorted(p for p in Path(path).rglob("*") if p.is_file() and not (own and p.absolute().is_relative_to(own)))
-    if not files:
-        raise BadInput(f"the folder {path} holds no files", hint="name a model file, or a folder that holds some")
-    for number, file in enumerate(files, 1):
-        own = out / f"{number:03d}" if out else None
-        try:
-            if file.is_symlink():
-                raise BadInput(f"{printable(file)} is a link, and was not followed", hint="name what it points to")
-            report = scan(file, out=own, **options)
-        except GenVetError as error:
-            yield Scanned(file, own, error=error)
-        except Exception as error:  # a fault of ours on one file: told, and the others go on
-            yield Scanned(file, own, error=GenVetError(f"{type(error).__name__}: {printable(error)}"))
-        else:
-            yield Scanned(file, own, report=report)
-            if any(n.reason == "interrupted" for n in report.not_checked):
-                return
+    return compose(run.model, run.findings, run.not_checked, command)
 
 
 def _settings(settings: Mapping[str, Knobs]) -> dict[str, Knobs]:
@@ -147,7 +112,7 @@ def _gifts(model: ModelFile, targets: Any, reference: Any, device: str) -> dict[
     """By part, what its inspections may be given; refuses what does not fit before anything runs."""
     gifts = {}
     for part, generator in model.generators.items():
-        _place(generator, device)
+        generator.to(device)
         gifts[part] = {"targets": _samples(targets, generator), "reference": _samples(reference, generator)}
     return gifts
 
@@ -166,16 +131,6 @@ def _samples(source: Any, generator: Generator) -> Images | None:
     images: Images = source
     images.fitting(generator.shape)
     return images
-
-
-def _place(generator: Generator, device: str) -> None:
-    import torch
-
-    on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    try:
-        generator.module.to(on).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"there is no device {on!r} here", expected="auto, cpu or cuda", got=str(error)[:100]) from None
 
 
 def _plan(run: _Run, file_only: bool, gifts: dict[str, dict[str, Any]]) -> list[Step]:
@@ -255,41 +210,3 @@ def _hashes(have: dict[str, Images | None]) -> dict[str, str]:
         n: hashlib.sha256(i.x.contiguous().numpy().tobytes() + repr(i.names).encode()).hexdigest()
         for n, i in given.items()
     }
-
-
-def _report(run: _Run, command: str) -> Report:
-    return Report(
-        target=_target(run.model),
-        verdict=verdict(run.model, run.findings, run.not_checked),
-        findings=tuple(run.findings),
-        checked=tuple(Check(technique=f.technique, part=f.part) for f in run.findings),
-        not_checked=tuple(run.not_checked),
-        made_by=MadeBy(
-            genvet=version("genvet"),
-            python=platform.python_version(),
-            torch=version("torch"),
-            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-            command=command,
-        ),
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _target(model: ModelFile) -> Target:
-    return Target(
-        path=printable(model.path),
-        sha256=model.sha256,
-        size=model.size,
-        format=printable(model.format),
-        networks=tuple(_line(part, g) for part, g in model.generators.items()),
-        others=tuple(printable(f"{part or 'the file'}: {why}") for part, why in model.not_generators.items()),
-        metadata={printable(k, 100): printable(v) for k, v in model.metadata.items()},
-    )
-
-
-def _line(part: str, g: Generator) -> str:
-    latent = f"{g.latent.dim} latents ({g.latent.distribution})" + f", {g.latent.classes} classes" * bool(
-        g.latent.classes
-    )
-    line = f"{part or 'generator'}: {g.name}, {g.parameters:,} parameters, {latent}, output {g.shape} ({g.output})"
-    return printable(line + "".join(f"; assumed: {a}" for a in g.assumed))
