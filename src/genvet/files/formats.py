@@ -41,6 +41,7 @@ _OVERHEAD = 1024
 
 # What a zip or a stream turns out to be, once it is looked into.
 _CLOSER = {("zip", kind) for kind in ("torch-zip", "torchscript", "keras", "npz")}
+_CLOSER |= {("tar", "torch-tar")}
 _CLOSER |= {("compressed", kind) for kind in ("gzip", "xz", "bzip2", "zlib", "lzma")}
 
 

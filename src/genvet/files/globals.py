@@ -24,6 +24,8 @@ STORAGES = (
     "DoubleStorage FloatStorage HalfStorage BFloat16Storage LongStorage IntStorage ShortStorage CharStorage "
     "ByteStorage BoolStorage ComplexDoubleStorage ComplexFloatStorage UntypedStorage TypedStorage"
 ).split()
+# How torch's first format calls the kinds of its tensors.
+TENSORS = "DoubleTensor FloatTensor HalfTensor LongTensor IntTensor ShortTensor CharTensor ByteTensor".split()
 
 _EXPECTED = {
     "builtins": "set frozenset bytearray bytes complex slice range dict list tuple int float str bool object",
@@ -36,8 +38,8 @@ _EXPECTED = {
     "decimal": "Decimal",
     "pathlib": "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath",
     "pathlib._local": "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath",
-    "torch": f"Size device Tensor {' '.join(DTYPES)} {' '.join(STORAGES)}",
-    "torch.cuda": " ".join(STORAGES),
+    "torch": f"Size device Tensor {' '.join([*DTYPES, *STORAGES, *TENSORS])}",
+    "torch.cuda": " ".join([*STORAGES, *TENSORS]),
     "torch.storage": "_load_from_bytes UntypedStorage TypedStorage",
     "torch.nn.parameter": "Parameter Buffer",
     "torch._tensor": "_rebuild_from_type_v2 Tensor",
@@ -63,8 +65,8 @@ EXPECTED = frozenset((module, name) for module, names in _EXPECTED.items() for n
 
 # Only ever named, as an argument: called, they would allocate whatever they are asked for.
 _NAMED_ONLY = frozenset(
-    [("torch", name) for name in (*STORAGES, "Tensor")]
-    + [("torch.cuda", name) for name in STORAGES]
+    [("torch", name) for name in (*STORAGES, *TENSORS, "Tensor")]
+    + [("torch.cuda", name) for name in (*STORAGES, *TENSORS)]
     + [("torch.storage", "UntypedStorage"), ("torch.storage", "TypedStorage"), ("torch._tensor", "Tensor")]
     + [(module, name) for module in ("torch.nn.functional", "torch._C._nn") for name in _EXPECTED[module].split()]
     + [("torch.nn.parameter", "Parameter"), ("torch.nn.parameter", "Buffer"), ("numpy", "ndarray")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from genvet.files import formats
+from genvet.files import formats, torch_tar
 from genvet.files.reading import Reading, Stop
 from genvet.files.zips import escapes
 
@@ -42,8 +42,25 @@ def _checksum_holds(block: bytes) -> bool:
 
 
 def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
-    """Every member, read by content."""
-    formats.read_members(list(_members(data, reading, place)), reading, place, nesting)
+    """The model, where torch's first format is told by the members' names; every other member by content."""
+    members = list(_members(data, reading, place))
+    named = dict(members)
+    if torch_tar.matches(named):
+        formats.name(reading, "torch-tar", place, nesting)
+        _guarded(named, reading, place)
+        members = [(name, content) for name, content in members if named[name] is not content or not _taken(name)]
+    formats.read_members(members, reading, place, nesting)
+
+
+def _guarded(named: dict[str, memoryview], reading: Reading, place: str) -> None:
+    try:
+        torch_tar.read(named, reading, place)
+    except Stop as stop:
+        reading.note(stop.rule, stop.message, place=place, offset=stop.offset)
+
+
+def _taken(name: str) -> bool:
+    return name in torch_tar.MEMBERS
 
 
 def _members(data: memoryview, reading: Reading, place: str) -> Iterator[tuple[str, memoryview]]:
