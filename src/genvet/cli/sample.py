@@ -76,8 +76,7 @@ def draw(generator: Generator, count: int, seed: int, truncation: float = 1.0) -
         for start in track(range(0, count, 16), -(-count // 16), "samples"):
             stop = min(start + 16, count)
             z = generator.latent.sample(start, stop, rng).to(generator.device)
-            labels = generator.latent.labels(start, stop)
-            w = generator.mapping(z, None if labels is None else labels.to(z.device), truncation)
+            w = generator.mapping(z, generator.labels_of(torch.arange(start, stop)), truncation)
             images.append(generator.synthesis(generator.broadcast(w)).float().cpu())
     return torch.cat(images)
 

@@ -88,13 +88,14 @@ class Generator:
     def sample(self, n: int, rng: Rng, batch: int = 64) -> Tensor:
         """The first `n` images of this stream, on the CPU: (n, *shape)."""
         images = [
-            self(z.to(self.device), self._labels(i * batch, len(z))).float().cpu()
+            self(z.to(self.device), self.labels_of(torch.arange(len(z)) + i * batch)).float().cpu()
             for i, z in enumerate(self.latent.batches(n, batch, rng))
         ]
         return torch.cat(images) if images else torch.empty(0, *self.shape)
 
-    def _labels(self, start: int, n: int) -> Tensor | None:
-        labels = self.latent.labels(start, start + n)
+    def labels_of(self, numbers: Tensor) -> Tensor | None:
+        """One-hot labels (n, classes) of the samples of these numbers (n,), on the network's device."""
+        labels = self.latent.labels_of(numbers)
         return None if labels is None else labels.to(self.device)
 
     def seen_as(self, view: type[Any], budget: int | None = None) -> Gallery:

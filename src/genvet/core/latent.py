@@ -46,10 +46,12 @@ class Latent:
             yield self.sample(start, min(start + batch, n), rng)
 
     def labels(self, start: int, stop: int) -> Tensor | None:
-        """One-hot labels (stop - start, classes) that go round the classes in turn; None where there are none."""
-        if not self.classes:
-            return None
-        return torch.eye(self.classes)[torch.arange(start, stop) % self.classes]
+        """One-hot labels (stop - start, classes) of these samples; None where there are no classes."""
+        return self.labels_of(torch.arange(start, stop))
+
+    def labels_of(self, numbers: Tensor) -> Tensor | None:
+        """One-hot labels (n, classes) of the samples of these numbers (n,), which go round the classes in turn."""
+        return torch.eye(self.classes)[numbers % self.classes] if self.classes else None
 
     def project(self, z: Tensor) -> Tensor:
         """Bring latents (n, dim) back into the typical set: shell, cube or sphere.

@@ -76,8 +76,7 @@ def redraw(generator: Generator, numbers: Sequence[int], rng: Rng, batch: int = 
     for start in range(0, len(numbers), batch):
         some = numbers[start : start + batch]
         z = torch.cat([latent.sample(i, i + 1, rng) for i in some])
-        labels = torch.eye(latent.classes)[[i % latent.classes for i in some]] if latent.classes else None
-        x = generator(z.to(generator.device), None if labels is None else labels.to(generator.device))
+        x = generator(z.to(generator.device), generator.labels_of(torch.tensor(some)))
         images.append(x.float().cpu())
     return torch.cat(images)
 

@@ -33,9 +33,8 @@ class Starts:
             z = torch.cat([z, torch.zeros(1, latent.dim), far])
             kinds, rate = [*kinds, "mode", "far"], [*rate, 0.1, 1.0]
         scale = 0.5 if latent.distribution == "uniform" else 1.0
-        return cls(
-            z, scale * torch.tensor(rate)[:, None], torch.tensor([k == "prior" for k in kinds])[:, None], tuple(kinds)
-        )
+        typical = torch.tensor([kind == "prior" for kind in kinds])
+        return cls(z, scale * torch.tensor(rate)[:, None], typical[:, None], tuple(kinds))
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -68,9 +67,9 @@ def search(generator: Generator, images: Tensor, starts: Starts, steps: int, row
     row = torch.arange(m * len(starts))
     value, z, path = [], [], []
     for some in track(torch.split(row, rows), -(-len(row) // rows), "searches"):
-        which = some % len(starts)
+        which = some % len(starts)  # of a conditional generator, each start has a class of its own
         target, typical = images[some // len(starts)].to(device), starts.typical[which].to(device)
-        labels = _labels(generator, which)
+        labels = generator.labels_of(which)
 
         def loss(z: Tensor, target: Tensor = target, labels: Tensor | None = labels) -> Tensor:
             return (generator(z, labels).float() - target).square().flatten(1).sum(1)
@@ -92,7 +91,7 @@ def masked_share(generator: Generator, image: Tensor, rng: Rng, rows: int = 16, 
     """At which share of ordinary latents the gradient towards an image cannot be trusted."""
     target, lies = image.to(generator.device), []
     for some in torch.split(torch.arange(points), rows):
-        labels = _labels(generator, some)
+        labels = generator.labels_of(some)
 
         def loss(z: Tensor, labels: Tensor | None = labels) -> Tensor:
             return (generator(z, labels).double() - target).square().flatten(1).sum(1)
@@ -105,10 +104,4 @@ def masked_share(generator: Generator, image: Tensor, rng: Rng, rows: int = 16, 
 @torch.no_grad()
 def images_at(generator: Generator, z: Tensor, start: Tensor) -> Tensor:
     """What the latents give, with the labels that the searches numbered `start` had: on the CPU."""
-    return generator(z.to(generator.device), _labels(generator, start)).float().cpu()
-
-
-def _labels(generator: Generator, start: Tensor) -> Tensor | None:
-    """Each start has a class of its own, as far as they go."""
-    classes = generator.latent.classes
-    return torch.eye(classes)[start % classes].to(generator.device) if classes else None
+    return generator(z.to(generator.device), generator.labels_of(start)).float().cpu()
