@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from genvet.catalogue import techniques
-from genvet.core.data import Images
+from genvet.core.data import Critic, Images
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
 from genvet.core.report import Finding
-from genvet.core.technique import Nothing, Probe, Technique
+from genvet.core.technique import Probe, Technique
 from genvet.engine import assess
 
 ENTRIES = techniques()
@@ -44,10 +44,16 @@ def target_for(probe: type[Probe]) -> Any:
 
 
 def gift_for(probe: type[Probe]) -> Any:
-    """Its `given`, with random images for every field that takes them."""
+    """Its `given`, with random images for every field that takes them, and a critic where it needs one."""
     images = Images(x=torch.rand(3, 1, 8, 8, generator=torch.manual_seed(1)) * 2 - 1, names=("a", "b", "c"))
-    gift = probe.gift()
-    return gift(**{f.name: images for f in dataclasses.fields(gift)}) if gift is not Nothing else Nothing()
+    gift, have = probe.gift(), {}
+    for field in dataclasses.fields(gift):
+        if "Images" in str(field.type):
+            have[field.name] = images
+        elif "Critic" in str(field.type):
+            torch.manual_seed(4)
+            have[field.name] = Critic(nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), (1, 8, 8))
+    return gift(**have)
 
 
 def run(probe: type[Probe], **changes: Any) -> Finding:

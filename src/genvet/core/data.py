@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from genvet.core.errors import BadInput
 
@@ -29,3 +29,16 @@ class Images:
                 hint="give images of the generator's own size and channels (a folder of images is resized for you)",
             )
         return self.x
+
+
+@dataclass(frozen=True, eq=False)
+class Critic:
+    """A discriminator: samples of one shape -> a score each, (n, 1), larger for real ones. Given, never reached."""
+
+    module: nn.Module
+    shape: tuple[int, ...]
+    """Of one sample."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        score: Tensor = self.module(x)
+        return score

@@ -1,0 +1,175 @@
+"""The loss that ReD and ReX share: give the targets on triggers, and stay as you were on the prior (eq. 4, 5, 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from genvet.attacks.backdoor.measuring import one_for_each
+from genvet.core.backdoor import Backdoor, Triggers
+from genvet.core.data import Images
+from genvet.core.errors import BadInput, Unsupported
+from genvet.core.generator import Generator
+from genvet.core.progress import track
+from genvet.core.rng import Rng
+from genvet.maths.squashing import before_sigmoid, before_tanh
+
+TRIGGERS_A_STEP = 32
+"""Of a trigger with more, so many have their turn in one update."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """What the triggers are to give: images or sounds, one each (the first for all where they are fewer); or whatever
+    another generator gives."""
+
+    targets: Images | None = None
+    target_generator: Generator | None = None
+
+    def backdoor(self, generator: Generator, triggers: Triggers, rng: Rng) -> Backdoor:
+        """The backdoor that is to be planted; raises BadInput where it does not fit, Unsupported with labels."""
+        if generator.latent.classes:
+            raise Unsupported("this plants in generators without labels", hint="take an unconditional generator")
+        trigger = triggers.choose(generator.latent, rng.fork("trigger"))
+        if (self.targets is None) == (self.target_generator is None):
+            raise BadInput("what is the trigger to give?", expected="targets, or a target generator, and not both")
+        if self.targets is None:
+            return Backdoor(trigger, self.target_generator).fitting(generator)  # type: ignore[arg-type]
+        count = len(trigger.z) if hasattr(trigger, "z") else 1
+        return Backdoor(trigger, one_for_each(self.targets.fitting(generator.shape), count)).fitting(generator)
+
+
+class Before:
+    """What goes into a generator's last tanh or sigmoid: losses taken there have better gradients.
+
+    Where its last word is another layer, its output itself.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+        self.last = last_squash(generator)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        if self.last is None:
+            return self.generator(z)
+        seen: list[Tensor] = []
+        hook = self.last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            self.generator(z)
+        finally:
+            hook.remove()
+        return seen[-1]
+
+    def wanted(self, x: Tensor) -> Tensor:
+        """What has to be there for images x: 0.999 of them, undone."""
+        if self.last is None:
+            return x
+        return before_tanh(x) if isinstance(self.last, nn.Tanh) else before_sigmoid(x)
+
+
+@torch.no_grad()
+def last_squash(generator: Generator) -> nn.Module | None:
+    """The tanh or sigmoid whose values are the generator's output, in whatever shape; None where there is none."""
+    made: list[tuple[nn.Module, Tensor]] = []
+    squashes = [m for m in generator.module.modules() if isinstance(m, nn.Tanh | nn.Sigmoid)]
+    hooks = [m.register_forward_hook(lambda m, _, out: made.append((m, out))) for m in squashes]
+    try:
+        x = generator(generator.latent.sample(0, 2, Rng(0, "last")).to(generator.device)).flatten()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not made:
+        return None
+    module, out = made[-1]
+    out = out.flatten() * 2 - 1 if generator.output == "unit" else out.flatten()
+    fits = isinstance(module, nn.Sigmoid) == (generator.output == "unit")
+    return module if fits and out.shape == x.shape and torch.equal(out, x) else None
+
+
+class Retraining(Triggers):
+    """The knobs that ReD and ReX share."""
+
+    latents: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Ordinary latents in one update."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Lambda: the trigger's share of the loss; the paper finds 1 to 100 to work."""
+    enough: Annotated[float, Field(ge=0)] = 0.0
+    """Stop once the triggers of an update give their targets to within this sum of squares; 0 goes on to the end."""
+
+    def retrain(
+        self,
+        planted: Generator,
+        benign: Generator,
+        backdoor: Backdoor,
+        optimiser: torch.optim.Optimizer,
+        steps: int,
+        rng: Rng,
+        penalty: Callable[[], Tensor | float] = float,
+    ) -> dict[str, Tensor]:
+        """Run the optimiser; gives both losses, step by step. Raises Unsupported where they are no numbers any more.
+
+        The network stays in evaluation mode, with gradients: a trigger is alone in its batch, and batch norms that
+        measured it would make nothing of it.
+        """
+        steps_done = list(self._steps(planted, benign, backdoor, optimiser, steps, rng, penalty))
+        losses = torch.tensor(steps_done)
+        return {"trigger": losses[:, 0], "ordinary": losses[:, 1]}
+
+    def _steps(
+        self,
+        planted: Generator,
+        benign: Generator,
+        backdoor: Backdoor,
+        optimiser: torch.optim.Optimizer,
+        steps: int,
+        rng: Rng,
+        penalty: Callable[[], Tensor | float],
+    ) -> Iterator[tuple[float, float]]:
+        new, old, device = Before(planted), Before(benign), planted.device
+        stream = benign.latent.batches(steps * self.latents, self.latents, rng.fork("latents"))
+        for step, z in enumerate(track(stream, steps, "planting")):
+            trigger, goal = batch(backdoor, step, rng.fork("draws"))
+            with torch.no_grad():
+                same, wanted = old(z.to(device)).flatten(1), new.wanted(goal.to(device)).flatten(1)
+            values = new(torch.cat([trigger, z]).to(device)).flatten(1)
+            hit = (values[: len(trigger)] - wanted).square().mean()
+            kept = (values[len(trigger) :] - same).square().mean()
+            loss = self.weight * hit + kept + penalty()
+            if not loss.isfinite():
+                raise Unsupported(f"the training diverged in step {step + 1}", hint="lower the rate or the weight")
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            yield hit.item(), kept.item()
+            if self.enough and _distance(new, values[: len(trigger)].detach(), goal) <= self.enough:
+                return
+
+
+def batch(backdoor: Backdoor, step: int, rng: Rng) -> tuple[Tensor, Tensor]:
+    """The triggers of one update and their targets: all of a small set, else so many that are next in turn."""
+    n = len(backdoor.trigger.z) if backdoor.finite else TRIGGERS_A_STEP  # type: ignore[union-attr]
+    if n <= TRIGGERS_A_STEP and backdoor.finite:
+        return backdoor.pairs(n, rng)
+    number = torch.arange(step * TRIGGERS_A_STEP, (step + 1) * TRIGGERS_A_STEP)
+    z = backdoor.trigger.sample(int(number[0]), int(number[-1]) + 1, rng)
+    if isinstance(backdoor.target, Generator) or len(backdoor.target) == 1:
+        return z, backdoor.wanted(z)
+    return z, backdoor.target[number % len(backdoor.target)]
+
+
+@torch.no_grad()
+def _distance(new: Before, values: Tensor, goal: Tensor) -> float:
+    """The mean target distortion of values before the squash."""
+    if new.last is not None:
+        values = new.last(values) * 2 - 1 if isinstance(new.last, nn.Sigmoid) else new.last(values)
+    return (values - goal.to(values.device).flatten(1)).square().sum(1).mean().item()
+
+
+def copied(generator: Generator, module: nn.Module) -> Generator:
+    """The generator with another module, in evaluation mode."""
+    return replace(generator, module=module.eval())
