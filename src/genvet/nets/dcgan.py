@@ -18,9 +18,9 @@ from genvet.core.latent import Latent
 from genvet.core.modelfile import Part
 from genvet.nets.candidate import Candidate
 from genvet.nets.groups import Group, chained, groups, inputs, orders, outputs, weighty
+from genvet.nets.matching import fill
 from genvet.nets.plans import OPTIONS as OPTIONS
 from genvet.nets.plans import Sketch, geometries, joined, settle, upsamplings
-from genvet.nets.stack import fill
 
 MOST_CHANNELS = 16
 """Of an image: a stack that ends in more is no generator of images."""

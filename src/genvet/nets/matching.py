@@ -58,15 +58,20 @@ def compare(
     return Match(score=score, differences=tuple(notes), complete=bool(both) and not missing and not wrong)
 
 
-def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Give a network that lives on `meta` its weights, in float32 copies of its own; strict about what is missing."""
-    known = network.state_dict().keys()
-    state = {key: tensors[key].detach().to(torch.float32, copy=True).contiguous() for key in tensors if key in known}
-    try:
-        network.load_state_dict(state, strict=True, assign=True)
-    except RuntimeError as error:
-        raise BadInput(f"the tensors do not fit the network: {printable(error)}") from None
-    return network.eval().requires_grad_(False)
+def fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a network on `meta` its tensors: those that it names, each of the right shape, as fp32."""
+    values = {}
+    for key, place in module.state_dict().items():
+        if key not in tensors and key.endswith("num_batches_tracked"):
+            values[key] = torch.zeros((), dtype=torch.int64)
+            continue
+        if key not in tensors or tensors[key].shape != place.shape:
+            got = str(tuple(tensors[key].shape)) if key in tensors else "none"
+            raise BadInput(f"tensor {key} does not fit", expected=str(tuple(place.shape)), got=got)
+        value = tensors[key].detach().to(place.dtype)
+        values[key] = value.clone(memory_format=torch.contiguous_format)
+    module.load_state_dict(values, strict=True, assign=True)
+    module.eval().requires_grad_(False)
 
 
 def outline(part: Part) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 from genvet.nets.groups import Group, Shape, idle, inputs, outputs
-from genvet.nets.stack import Layer, Stack, activation, fill, rebuilt, shape_after, work
+from genvet.nets.stack import Layer, activation, filled, rebuilt, shape_after, work
 
 ACTIVATIONS = ("relu", "leaky_relu", "leaky_relu_0.01", "leaky_relu_0.1", "leaky_relu_0.3", "elu", "selu", "tanh")
 RANGES = ("tanh", "sigmoid", "linear")
@@ -249,9 +249,7 @@ def misfit(sketch: Sketch, tensors: Mapping[str, Tensor]) -> float:
     """How far the statistics that batch norms kept are from measured ones: 0 is perfect, infinity cannot be built."""
     try:
         plan = sketch.plan()
-        with torch.device("meta"):
-            stack = Stack(plan, (plan[0].sizes[0],))
-        fill(stack, tensors)
+        stack = filled(plan, (plan[0].sizes[0],), tensors)
     except (BadInput, Unsupported):
         return math.inf
     prior = Latent(plan[0].sizes[0], "uniform" if sketch.prior == "uniform" else "normal")

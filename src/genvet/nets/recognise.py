@@ -19,8 +19,7 @@ from genvet.core.printable import printable
 from genvet.nets.build import ARCHITECTURES, Net, build, module, names, parse
 from genvet.nets.candidate import Candidate
 from genvet.nets.groups import broken, groups, inputs, outputs
-from genvet.nets.matching import compare, outline
-from genvet.nets.stack import fill
+from genvet.nets.matching import compare, fill, outline
 
 _LONGEST_CONFIG = 1 << 20
 MOST_PIECES = 32

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator, Output
 from genvet.core.latent import Distribution, Latent
+from genvet.nets.matching import fill
 
 Shape = tuple[int, ...]
 MOST_LAYERS = 1000
@@ -120,20 +121,12 @@ def rebuilt(
     return generator
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give a network on `meta` its tensors: those that it names, each of the right shape, as fp32."""
-    values = {}
-    for key, place in module.state_dict().items():
-        if key not in tensors and key.endswith("num_batches_tracked"):
-            values[key] = torch.zeros((), dtype=torch.int64)
-            continue
-        if key not in tensors or tensors[key].shape != place.shape:
-            got = str(tuple(tensors[key].shape)) if key in tensors else "none"
-            raise BadInput(f"tensor {key} does not fit", expected=str(tuple(place.shape)), got=got)
-        value = tensors[key].detach().to(place.dtype)
-        values[key] = value.clone(memory_format=torch.contiguous_format)
-    module.load_state_dict(values, strict=True, assign=True)
-    module.eval().requires_grad_(False)
+def filled(layers: Sequence[Layer], start: Shape, tensors: Mapping[str, Tensor]) -> Stack:
+    """The layers alone, with these weights: for trying out a hypothesis."""
+    with torch.device("meta"):
+        stack = Stack(layers, start)
+    fill(stack, tensors)
+    return stack
 
 
 def build(

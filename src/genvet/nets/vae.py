@@ -16,9 +16,9 @@ from genvet.core.latent import Latent
 from genvet.core.modelfile import Part
 from genvet.core.rng import Rng
 from genvet.nets.candidate import Candidate
-from genvet.nets.groups import Group, Shape, chained, groups, inputs, natural, outputs, weighty
+from genvet.nets.groups import Group, chained, groups, inputs, natural, outputs, weighty
 from genvet.nets.plans import ACTIVATIONS, Sketch, geometries, image_shape, joined
-from genvet.nets.stack import Layer, Stack, activation, fill, rebuilt
+from genvet.nets.stack import Layer, activation, filled, rebuilt
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "activation": ACTIVATIONS,
@@ -150,9 +150,9 @@ def agreement(pair: Pair, sketch: Sketch, tensors: Mapping[str, Tensor]) -> floa
     One head of both means and log-variances has them in two halves or in turn: the better reading counts.
     """
     try:
-        decoder = _network(sketch.plan(), (inputs(sketch.layers[0], True),), tensors)
-        encoder = _network(_encoder(pair.encoder, sketch), sketch.shape, tensors)
-        heads = [_network([_head(h)], (inputs(h, False),), tensors) for h in pair.heads]
+        decoder = filled(sketch.plan(), (inputs(sketch.layers[0], True),), tensors)
+        encoder = filled(_encoder(pair.encoder, sketch), sketch.shape, tensors)
+        heads = [filled([_head(h)], (inputs(h, False),), tensors) for h in pair.heads]
     except (BadInput, Unsupported):
         return 0.0
     z = Latent(inputs(sketch.layers[0], True)).sample(0, _PROBES, Rng(0, "agreement"))
@@ -160,13 +160,6 @@ def agreement(pair: Pair, sketch: Sketch, tensors: Mapping[str, Tensor]) -> floa
     means = heads[0](features)
     readings = [means] if len(heads) == 2 else [means[:, : z.shape[1]], means[:, ::2]]
     return max(_correlation(z, m) for m in readings)
-
-
-def _network(layers: Sequence[Layer], start: Shape, tensors: Mapping[str, Tensor]) -> Stack:
-    with torch.device("meta"):
-        stack = Stack(layers, start)
-    fill(stack, tensors)
-    return stack
 
 
 def _encoder(layers: Sequence[Group], sketch: Sketch) -> list[Layer]:
