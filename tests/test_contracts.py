@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
 from genvet.core.report import Finding
-from genvet.core.technique import Probe, Technique
+from genvet.core.rng import Rng
+from genvet.core.technique import Probe, Recipe, Technique, Trained
 from genvet.engine import assess
+from genvet.nets.build import build, names
 
 ENTRIES = techniques()
 
@@ -126,6 +129,57 @@ def test_leaves_the_weights_alone(probe: type[Probe]) -> None:
     after = target.module.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
     assert target.module.training is False
+
+
+@pytest.fixture
+def recipe(technique: type[Technique]) -> type[Recipe]:
+    if not issubclass(technique, Recipe):
+        pytest.skip("not a recipe")
+    return technique
+
+
+def data_for(recipe: type[Recipe]) -> Any:
+    """Its `given`, with random samples of the kind that each field takes."""
+    gift = recipe.gift()
+    x = torch.rand(24, *recipe.example, generator=torch.manual_seed(2)) * 2 - 1
+    kinds = {field.name: field.type for field in dataclasses.fields(gift)}
+    assert set(kinds.values()) <= {"Images"}, "add toy data for this kind here"
+    return gift(**{name: Images(x, ("",) * len(x)) for name in kinds})
+
+
+def networks(trained: Trained) -> dict[str, nn.Module]:
+    found = {"generator": trained.generator.module, "critic": trained.critic, "encoder": trained.encoder}
+    return {name: net for name, net in found.items() if net is not None}
+
+
+def test_recipe_gives_the_same_weights_for_the_same_seed(recipe: type[Recipe]) -> None:
+    """Whatever the global state, which it leaves alone; data and all networks are as they should be afterwards."""
+    given = data_for(recipe)
+    before = [field.x.clone() for field in vars(given).values()]
+    first = recipe(**recipe.smoke)(given, Rng(1))
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    second, other = recipe(**recipe.smoke)(given, Rng(1)), recipe(**recipe.smoke)(given, Rng(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(a, field.x) for a, field in zip(before, vars(given).values(), strict=True))
+    for name, net in networks(first).items():
+        states = net.state_dict(), networks(second)[name].state_dict(), networks(other)[name].state_dict()
+        assert all(torch.equal(states[0][k], states[1][k]) for k in states[0]), name
+        assert any(not torch.equal(states[0][k], states[2][k]) for k in states[0]), name
+        assert not net.training, name
+    assert first.record == second.record and all(torch.isfinite(t).all() for t in first.losses.values())
+
+
+def test_what_a_recipe_trains_can_be_built_again(recipe: type[Recipe]) -> None:
+    trained = recipe(**recipe.smoke)(data_for(recipe), Rng(1))
+    generator, record = trained.generator, json.loads(json.dumps(trained.record))
+    assert record["recipe"] == recipe.name() and record["seed"] == 1
+    assert record.items() >= recipe(**recipe.smoke).model_dump(mode="json").items()
+    assert generator.name in recipe.nets and set(recipe.nets) <= set(names())
+    again = build(generator.metadata["genvet.net"], json.loads(generator.metadata["genvet.config"]))
+    again.module.load_state_dict(generator.module.state_dict())
+    again.module.eval()
+    assert torch.equal(again.sample(3, Rng(0)), generator.sample(3, Rng(0)))
 
 
 def test_is_listed(technique: type[Technique], capsys: pytest.CaptureFixture[str]) -> None:

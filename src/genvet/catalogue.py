@@ -17,7 +17,13 @@ from genvet.core.errors import BadInput
 if TYPE_CHECKING:
     from genvet.core.technique import Technique
 
-ROOMS = {"attacks": "attack", "inspections": "inspection", "defences": "defence", "studies": "study"}
+ROOMS = {
+    "attacks": "attack",
+    "inspections": "inspection",
+    "defences": "defence",
+    "studies": "study",
+    "training": "recipe",
+}
 """Folders that hold techniques, and what one of them is called."""
 VERBS = {"Probe", "Repair", "Guard", "Recipe", "Audit"}
 _ROOT = Path(__file__).parent
@@ -28,7 +34,7 @@ class Entry:
     """A technique as its file describes it; nothing is imported before `load`."""
 
     kind: str
-    """attack, inspection, defence or study."""
+    """attack, inspection, defence, study or recipe."""
     name: str
     """The file below its room: output.brute_force."""
     summary: str

@@ -18,7 +18,7 @@ def listing(
     Parameters
     ----------
     kind: str
-        Only these: attack, inspection, defence or study.
+        Only these: attack, inspection, defence, study or recipe.
     json: bool
         Print them as JSON.
     """

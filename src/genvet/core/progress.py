@@ -24,14 +24,14 @@ def heard_by(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
-def track(steps: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Pass `steps` through, telling the listener after each.
+def track(steps: Iterable[T], total: int, label: str, start: int = 0) -> Iterator[T]:
+    """Pass `steps` through, telling the listener after each; `start` of the total were done before.
 
     >>> list(track("ab", 2, "letters"))
     ['a', 'b']
     """
     listener = _listener.get()
-    for done, step in enumerate(steps, 1):
+    for done, step in enumerate(steps, start + 1):
         yield step
         if listener:
             listener(label, done, total)

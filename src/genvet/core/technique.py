@@ -6,7 +6,8 @@ Imports no torch: what looks at files alone must not wait for it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
@@ -15,7 +16,9 @@ from genvet.core.report import Figure, Measure, Record, Table
 from genvet.core.rng import Rng
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from genvet.core.generator import Generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +97,39 @@ class Probe(Technique):
         return _hints(cls)["given"]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """What a recipe hands over: networks at rest, how their losses went, and the record that their files carry."""
+
+    generator: Generator
+    """With averaged weights (EMA)."""
+    critic: nn.Module | None = None
+    encoder: nn.Module | None = None
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of every step, by name, (steps,) each."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Recipe, settings, seed, last losses; plain enough for JSON."""
+
+
+class Recipe(Technique):
+    """Trains. The device is that of the data; the same seed gives the same weights, interrupted or not."""
+
+    nets: ClassVar[tuple[str, ...]] = ()
+    """The architectures that it trains, by their names in `genvet.nets.build`."""
+    example: ClassVar[tuple[int, ...]] = (1, 8, 8)
+    """The shape of one sample that `smoke` can learn from, for the contract tests."""
+    may_change: ClassVar[frozenset[str]] = frozenset({"steps", "rate"})
+    """Fields that a run may go on with at another value than it began with."""
+
+    def __call__(self, given: Any, rng: Rng) -> Trained:
+        raise NotImplementedError
+
+    @classmethod
+    def gift(cls) -> type[Any]:
+        """Its own dataclass of the data that it learns from."""
+        return _hints(cls)["given"]
+
+
 @cache
-def _hints(probe: type[Probe]) -> dict[str, type[Any]]:
-    return get_type_hints(probe.__call__)
+def _hints(technique: type[Probe] | type[Recipe]) -> dict[str, type[Any]]:
+    return get_type_hints(technique.__call__)
