@@ -80,10 +80,18 @@ def test_the_three_statements_are_kept_apart():
     assert (
         "would call os.system('id',)" in said.loading
         and "exec is called" in said.loading
-        and "A checksum" in said.loading
+        and "a checksum" in said.loading
     )
-    assert "It is so. [high]" in said.behaviour and "G: What 10,000 samples" in said.behaviour
-    assert said.unchecked == "Not checked. not requested: output.reconstruct."
+    assert "High, by output.reconstruct: It is so." in said.behaviour and "10,000 samples of G were" in said.behaviour
+    assert said.unchecked == "Not asked for: output.reconstruct."
+
+
+def test_what_cannot_be_read_is_not_called_program_text():
+    facts = (Evidence(rule="keras.malformed", message="no structure"),)
+    said = verdict(ModelFile(path="m", sha256="", size=1, format="h5", evidence=facts), [], []).loading
+    assert "program text" not in said and "no structure (keras.malformed)" in said
+    skipped = [NotChecked(technique="output.appearance", reason="no_generator")]
+    assert "no generator could be rebuilt" in verdict(CLEAN, [], skipped).behaviour
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,18 @@ THRESHOLDS = (
 )
 
 CODE = ("source.", "keras.", "torchscript.")
-"""Rules about program text."""
+"""Rules about program text, but for those that say that nothing can be read."""
+NO_CODE = ("keras.malformed",)
+
+REASONS = {
+    "error": "Failed",
+    "interrupted": "Interrupted before",
+    "budget": "Too costly at this depth",
+    "no_generator": "Needs a generator, and none was rebuilt",
+    "not_requested": "Not asked for",
+    "not_applicable": "Does not apply to this file",
+}
+"""Why something was not checked, as a sentence begins; what leaves a report incomplete comes first."""
 
 P_VALUE = 0.01
 CONTROLS = 99
@@ -101,7 +112,7 @@ def verdict(model: ModelFile, findings: Sequence[Finding], not_checked: Sequence
     return Verdict(
         severity=worst(f.severity for f in findings),
         loading=_loading(model),
-        behaviour=_behaviour(findings),
+        behaviour=_behaviour(findings, not_checked),
         unchecked=_unchecked(not_checked),
         complete=all(n.complete for n in not_checked),
     )
@@ -133,44 +144,58 @@ def _reached(calls: Iterable[Call]) -> Iterator[str]:
 def _worst_facts(evidence: Iterable[Evidence]) -> Iterator[str]:
     """Apart from calls: the worst of program texts, and the worst of the rest."""
     told = [e for e in evidence if e.severity >= Severity.MEDIUM and not e.rule.startswith("call.")]
-    texts = [e for e in told if e.rule.startswith(CODE)]
+    texts = [e for e in told if e.rule.startswith(CODE) and e.rule not in NO_CODE]
     if texts:
-        e = max(texts, key=lambda e: e.severity.rank)
-        yield f"It carries program text that loading or calling it runs: {e.message} ({e.rule})."
-    others = [e for e in told if not e.rule.startswith(CODE)]
+        yield f"It carries program text that runs when it is loaded or called. {_fact(texts)}."
+    others = [e for e in told if e not in texts]
     if others:
-        e = max(others, key=lambda e: e.severity.rank)
-        more = f", and {len(others) - 1} more such facts" * (len(others) > 1)
-        yield f"{e.message[:1].upper()}{e.message[1:]} ({e.rule}){more}."
+        yield f"{_fact(others)}."
 
 
-def _behaviour(findings: Iterable[Finding]) -> str:
+def _fact(facts: Sequence[Evidence]) -> str:
+    """The worst of them, by its rule's title; and how many more there are."""
+    e, more = max(facts, key=lambda e: e.severity.rank), len(facts) - 1
+    return f"{RULES[e.rule].title}: {e.message} ({e.rule})" + f", and {more} more such fact{'s' * (more > 1)}" * (
+        more > 0
+    )
+
+
+def _behaviour(findings: Iterable[Finding], not_checked: Sequence[NotChecked]) -> str:
     """What stands out, worst first; then at which power the rest was looked at."""
     looked = [f for f in findings if f.technique != "file"]
     ranked = sorted((f for f in looked if f.severity >= Severity.LOW), key=lambda f: -f.severity.rank)
-    said = [f"{_where(f)}{f.summary} [{f.severity}]" for f in ranked]
+    said = [f"{str(f.severity).capitalize()}, by {_by(f)}: {_sentence(f.summary)}" for f in ranked]
     inside = {f.technique for f in looked if f.access != "ModelFile"}
     if not inside:
-        return " ".join([*said, "Weights and outputs were not looked at."])
+        without = any(n.reason == "no_generator" for n in not_checked)
+        why = ": no generator could be rebuilt from this file" * without
+        return " ".join([*said, f"Weights and outputs were not looked at{why}."])
     if not ranked:
-        said.append(f"Nothing stands out in {len(inside)} inspections of weights and outputs.")
+        s = "s" * (len(inside) > 1)
+        said.append(f"Nothing stands out in {len(inside)} inspection{s} of weights and outputs.")
     bounds = [(f, m) for f in looked for m in f.measures if m.name == "bound" and m.value is not None]
     for f, m in bounds:
+        of = f" of {printable(f.part, 60)}" if f.part else ""
         said.append(
-            f"{_where(f)}What {m.n:,} samples do not show has a probability below {m.value:.2g} a sample (95 %)."
+            f"{m.n:,} samples{of} were drawn: what none of them shows has a probability below {m.value:.2g} a sample "
+            "(at 95 %)."
         )
     return " ".join(said)
 
 
-def _where(finding: Finding) -> str:
-    return f"{printable(finding.part, 60)}: " if finding.part else ""
+def _by(finding: Finding) -> str:
+    return finding.technique + (f" on {printable(finding.part, 60)}" if finding.part else "")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _unchecked(not_checked: Sequence[NotChecked]) -> str:
-    if not not_checked:
-        return "Everything that applies was checked."
+    """A sentence for each reason, with the inspections that it kept from running."""
     said = []
-    for reason in dict.fromkeys(n.reason for n in not_checked):
+    for reason, begins in REASONS.items():
         names = dict.fromkeys(n.technique for n in not_checked if n.reason == reason)
-        said.append(f"{reason.replace('_', ' ')}: {', '.join(names)}")
-    return "Not checked. " + "; ".join(said) + "."
+        if names:
+            said.append(f"{begins}: {', '.join(names)}.")
+    return " ".join(said) or "Everything that applies was checked."

@@ -174,7 +174,7 @@ def test_written_pictures_come_back(tmp_path):
 def test_grid_has_every_image_at_its_place(tmp_path):
     write_grid(WANTED, tmp_path / "grid.png", columns=4, captions=["a\x1b[31m", "b"])
     grid = load_images(tmp_path / "grid.png").x[0]
-    zoom = 7
+    zoom = 12
     assert grid.shape == (3, 2 + 2 * (8 * zoom + 14 + 2), 2 + 4 * (8 * zoom + 2))
     fifth = grid[0, 2 + 8 * zoom + 16 :, 2:][: 8 * zoom : zoom, : 8 * zoom : zoom]
     torch.testing.assert_close(fifth, WANTED[4, 0], atol=1e-6, rtol=0)

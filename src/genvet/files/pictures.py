@@ -18,6 +18,8 @@ from genvet.files.writing import write_bytes
 GAP = 2
 SMALLEST = 56
 """Pixels that a side has in a grid at least: small images are enlarged by whole factors."""
+SMALLEST_CAPTIONED = 96
+"""With a caption below, which then holds a short file name or a sample's number and distance."""
 
 
 def write_png(x: Tensor, path: str | Path) -> Path:
@@ -32,7 +34,7 @@ def write_grid(x: Tensor, path: str | Path, columns: int = 8, captions: Sequence
     if x.ndim != 4 or not len(x) or columns < 1:
         raise BadInput("nothing to draw", expected="(n, c, h, w)", got=str(tuple(x.shape)))
     columns = min(columns, len(x))
-    zoom = max(1, -(-SMALLEST // max(x.shape[2:])))
+    zoom = max(1, -(-(SMALLEST_CAPTIONED if captions else SMALLEST) // max(x.shape[2:])))
     height, width = x.shape[2] * zoom, x.shape[3] * zoom
     font = ImageFont.load_default(11)
     text = 14 if captions else 0
@@ -67,10 +69,13 @@ def _palette(n: int) -> Tensor:
 
 
 def _fitted(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    text = printable(caption, 100)
-    while text and font.getlength(text) > width:
-        text = text[:-1]
-    return text
+    """The caption, cut where it is wider than its picture: a cut is shown by dots."""
+    text = whole = printable(caption, 100)
+    kept = len(whole)
+    while kept and font.getlength(text) > width:
+        kept -= 1
+        text = f"{whole[:kept].rstrip()}..."
+    return text if kept else ""
 
 
 def _save(image: Image.Image, path: str | Path) -> Path:
