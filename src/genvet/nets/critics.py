@@ -6,8 +6,8 @@ import re
 
 from genvet.core.modelfile import Part
 from genvet.core.printable import printable
-from genvet.nets.groups import Group, chained, groups, inputs, orders, outputs, weighty
-from genvet.nets.plans import image_shape
+from genvet.nets.layer_shapes import LayerShapes, chained, inputs, layer_shapes, orders, outputs, weighty
+from genvet.nets.sketch import image_shape
 from genvet.nets.style_layouts import critic_of
 
 _OPTIMISER = re.compile(r"(^|\.)(exp_avg|exp_avg_sq|momentum_buffer|square_avg|max_exp_avg_sq|param_groups)(\.|$)")
@@ -67,7 +67,7 @@ def _by_names(part: Part) -> str:
 
 def _by_shapes(part: Part) -> str:
     """Layers that narrow from images to a few numbers."""
-    layers = [g for g in groups(part) if g.kind]
+    layers = [g for g in layer_shapes(part) if g.kind]
     for order in orders(layers):
         chain = weighty(order)
         if len(chain) > 1 and chained(order, transposed=False):
@@ -80,7 +80,7 @@ def _by_shapes(part: Part) -> str:
     return ""
 
 
-def _images(chain: list[Group]) -> str:
+def _images(chain: list[LayerShapes]) -> str:
     """What the first convolution takes; with its size where kernels of 4 halve it down to one last kernel."""
     channels = inputs(chain[0], False)
     if all(g.kind == "kernel" and g.weight[2:] == (4, 4) for g in chain):

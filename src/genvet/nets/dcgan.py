@@ -16,11 +16,12 @@ from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Part
+from genvet.nets.batch_norms import settle
 from genvet.nets.candidate import Candidate
-from genvet.nets.groups import Group, chained, groups, inputs, orders, outputs, weighty
+from genvet.nets.layer_shapes import LayerShapes, chained, inputs, layer_shapes, orders, outputs, weighty
 from genvet.nets.matching import fill
-from genvet.nets.plans import OPTIONS as OPTIONS
-from genvet.nets.plans import Sketch, geometries, joined, settle, upsamplings
+from genvet.nets.sketch import OPTIONS as OPTIONS
+from genvet.nets.sketch import Sketch, geometries, joined, settled_by, size_in, upsamplings
 
 MOST_CHANNELS = 16
 """Of an image: a stack that ends in more is no generator of images."""
@@ -116,18 +117,16 @@ def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator
     options = options or {}
     if "conv3.weight" in part.tensors and "dense.weight" in part.tensors and not options:
         yield from _own(part)
-    layers = groups(part)
+    layers = layer_shapes(part)
     kinds = {g.kind for g in layers}
     if "kernel" not in kinds or not kinds <= {"kernel", "linear", "norm"}:
         return
-    size = int(options["size"]) if "size" in options else None
     for transposed, order in product((True, False), orders(layers)):
         search = geometries if transposed else upsamplings
-        found = search(order, size) if _is_stack(order, transposed) else []
+        found = search(order, size_in(options)) if _is_stack(order, transposed) else []
         if found:
-            settled = {key: value for key, value in options.items() if key != "size"}
             sketches = [
-                (Sketch(tuple(order), shape, geometry, transposed=transposed, settled=options, **settled), cost)  # type: ignore[arg-type]
+                (Sketch(tuple(order), shape, geometry, transposed=transposed, **settled_by(options)), cost)
                 for geometry, shape, cost in found[:8]
             ]
             what = "transposed convolutions" if transposed else "convolutions with upsampling"
@@ -141,7 +140,7 @@ def _settle(sketches: list[tuple[Sketch, float]], tensors: Mapping[str, Tensor])
     return settle(sketches, tensors, "dcgan")
 
 
-def _is_stack(order: list[Group], transposed: bool) -> bool:
+def _is_stack(order: list[LayerShapes], transposed: bool) -> bool:
     """Linear layers, then kernels whose channels fit, down to an image's; plain ones need a linear layer first."""
     chain = weighty(order)
     first = next(i for i, g in enumerate(chain) if g.kind == "kernel")

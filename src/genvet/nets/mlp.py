@@ -9,16 +9,17 @@ from torch import Tensor
 
 from genvet.core.generator import Generator
 from genvet.core.modelfile import Part
+from genvet.nets.batch_norms import settle
 from genvet.nets.candidate import Candidate
-from genvet.nets.groups import Group, chained, groups, inputs, orders, outputs, weighty
-from genvet.nets.plans import OPTIONS as OPTIONS
-from genvet.nets.plans import Sketch, image_shape, joined, settle
+from genvet.nets.layer_shapes import LayerShapes, chained, inputs, layer_shapes, orders, outputs, weighty
+from genvet.nets.sketch import OPTIONS as OPTIONS
+from genvet.nets.sketch import Sketch, image_shape, joined, settled_by, size_in
 
 
 def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator[Candidate]:
     """A chain of linear layers and batch norms that widens from a latent to a square image."""
     options = options or {}
-    layers = groups(part)
+    layers = layer_shapes(part)
     if not layers or {g.kind for g in layers} - {"linear", "norm"}:
         return
     for order in orders(layers):
@@ -28,14 +29,14 @@ def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator
         shape = _shape(pixels, options)
         if shape is None:
             continue
-        sketch = Sketch(tuple(order), shape, settled=options, **{k: v for k, v in options.items() if k != "size"})
+        sketch = Sketch(tuple(order), shape, **settled_by(options))
         explanation = f"{len(weighty(order))} linear layers up to {pixels} pixels"
         build = partial(_settle, sketch)
         yield Candidate(net="mlp", layout="generic", score=0.9, explanation=explanation, build=build)
         return
 
 
-def is_generator(order: list[Group]) -> bool:
+def is_generator(order: list[LayerShapes]) -> bool:
     """Whether these linear layers widen from few numbers to many, each fitting the one before."""
     chain = weighty(order)
     return (
@@ -48,8 +49,8 @@ def is_generator(order: list[Group]) -> bool:
 
 
 def _shape(pixels: int, options: Mapping[str, str]) -> tuple[int, int, int] | None:
-    if "size" in options:
-        size = int(options["size"])
+    size = size_in(options)
+    if size is not None:
         whole = size > 0 and pixels % (size * size) == 0
         return (pixels // (size * size), size, size) if whole else None
     shape = image_shape(pixels)

@@ -18,7 +18,7 @@ from genvet.core.printable import printable
 from genvet.nets.candidate import Candidate
 from genvet.nets.matching import fill
 from genvet.nets.onnx_network import OnnxNetwork, holds, read, written
-from genvet.nets.plans import image_shape
+from genvet.nets.sketch import image_shape
 
 OPTIONS: dict[str, tuple[str, ...]] = {"range": ("tanh", "sigmoid", "linear"), "prior": ("normal", "uniform")}
 """What a graph need not tell."""

@@ -18,7 +18,7 @@ from genvet.core.modelfile import Part
 from genvet.core.printable import printable
 from genvet.nets.build import ARCHITECTURES, Net, build, module, names, parse
 from genvet.nets.candidate import Candidate
-from genvet.nets.groups import broken, groups, inputs, outputs
+from genvet.nets.layer_shapes import broken, inputs, layer_shapes, outputs
 from genvet.nets.matching import compare, fill, outline
 
 _LONGEST_CONFIG = 1 << 20
@@ -120,7 +120,7 @@ def nearest(part: Part, found: Iterable[Candidate]) -> str:
     """For a part that nothing fits: the nearest architectures and what differs, or what its tensors are like."""
     near = [c for c in found if c.differences][:3]
     if not near:
-        layers = groups(part)
+        layers = layer_shapes(part)
         gap = broken(layers, True) if layers and all(g.kind for g in layers) else None
         if gap is not None:
             first, second = (printable(g.name, 60) for g in gap)

@@ -16,8 +16,8 @@ from genvet.core.latent import Latent
 from genvet.core.modelfile import Part
 from genvet.core.rng import Rng
 from genvet.nets.candidate import Candidate
-from genvet.nets.groups import Group, chained, groups, inputs, natural, outputs, weighty
-from genvet.nets.plans import ACTIVATIONS, Sketch, geometries, image_shape, joined
+from genvet.nets.layer_shapes import LayerShapes, chained, inputs, layer_shapes, natural, outputs, weighty
+from genvet.nets.sketch import ACTIVATIONS, Sketch, geometries, image_shape, joined, linear, settled_by, size_in
 from genvet.nets.stack import Layer, activation, filled, rebuilt
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -43,16 +43,16 @@ _DISENTANGLING = (
 class Pair:
     """The layers of an encoder up to its heads, the heads (mean and log-variance), and the layers of the decoder."""
 
-    encoder: tuple[Group, ...]
-    heads: tuple[Group, ...]
-    decoder: tuple[Group, ...]
+    encoder: tuple[LayerShapes, ...]
+    heads: tuple[LayerShapes, ...]
+    decoder: tuple[LayerShapes, ...]
     layout: str = "generic"
 
 
 def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator[Candidate]:
     """An encoder and a decoder in one state dict, told apart by names or by the two heads between them."""
     options = options or {}
-    for pair in _pairs(groups(part)):
+    for pair in _pairs(layer_shapes(part)):
         sketches = list(_sketches(pair, options))
         if sketches:
             explanation = f"a decoder of {len(weighty(pair.decoder))} layers, with its encoder"
@@ -62,7 +62,7 @@ def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator
             return
 
 
-def _pairs(layers: list[Group]) -> Iterator[Pair]:
+def _pairs(layers: list[LayerShapes]) -> Iterator[Pair]:
     """Every way to cut the layers into encoder, heads and decoder."""
     by_name = {g.name: g for g in layers}
     known = [[by_name[n] for n in names if n in by_name] for names in _DISENTANGLING]
@@ -78,7 +78,7 @@ def _pairs(layers: list[Group]) -> Iterator[Pair]:
                 yield Pair(tuple(order[:i]), tuple(order[i : i + 2]), tuple(order[i + 2 :]))
 
 
-def _with_heads(encoder: list[Group], decoder: list[Group]) -> Iterator[Pair]:
+def _with_heads(encoder: list[LayerShapes], decoder: list[LayerShapes]) -> Iterator[Pair]:
     """Two last layers of one shape, or one of twice as many outputs as there are latents."""
     if len(encoder) > 2 and _twins(*encoder[-2:]):
         yield Pair(tuple(encoder[:-2]), tuple(encoder[-2:]), tuple(decoder))
@@ -87,7 +87,7 @@ def _with_heads(encoder: list[Group], decoder: list[Group]) -> Iterator[Pair]:
             yield Pair(tuple(encoder[:-1]), (encoder[-1],), tuple(decoder))
 
 
-def _twins(first: Group, second: Group) -> bool:
+def _twins(first: LayerShapes, second: LayerShapes) -> bool:
     return first.kind == second.kind == "linear" and first.leaves == second.leaves and first.weight[0] < first.weight[1]
 
 
@@ -98,13 +98,12 @@ def _sketches(pair: Pair, options: Mapping[str, str]) -> Iterator[Sketch]:
     fits = layers and all(g.kind for g in layers) and layers[0].kind == "linear"
     if not (fits and chained(layers, True) and joined(layers) and heads == 2 * inputs(layers[0], True)):
         return
-    size = int(options["size"]) if "size" in options else None
-    start = {"range": "sigmoid", **{k: v for k, v in options.items() if k != "size"}}
+    start = {"range": "sigmoid", **settled_by(options)}
     if any(g.kind == "kernel" for g in layers):
-        for geometry, shape, _ in geometries(layers, size)[:8]:
-            yield Sketch(layers, shape, geometry, settled=options, **start)  # type: ignore[arg-type]
+        for geometry, shape, _ in geometries(layers, size_in(options))[:8]:
+            yield Sketch(layers, shape, geometry, **start)
     elif shape := image_shape(outputs(weighty(layers)[-1], True)):
-        yield Sketch(layers, shape, settled=options, **start)  # type: ignore[arg-type]
+        yield Sketch(layers, shape, **start)
 
 
 def _settle(pair: Pair, sketches: Sequence[Sketch], tensors: Mapping[str, Tensor]) -> Generator:
@@ -152,7 +151,7 @@ def agreement(pair: Pair, sketch: Sketch, tensors: Mapping[str, Tensor]) -> floa
     try:
         decoder = filled(sketch.plan(), (inputs(sketch.layers[0], True),), tensors)
         encoder = filled(_encoder(pair.encoder, sketch), sketch.shape, tensors)
-        heads = [filled([_head(h)], (inputs(h, False),), tensors) for h in pair.heads]
+        heads = [filled([linear(h)], (inputs(h, False),), tensors) for h in pair.heads]
     except (BadInput, Unsupported):
         return 0.0
     z = Latent(inputs(sketch.layers[0], True)).sample(0, _PROBES, Rng(0, "agreement"))
@@ -162,29 +161,25 @@ def agreement(pair: Pair, sketch: Sketch, tensors: Mapping[str, Tensor]) -> floa
     return max(_correlation(z, m) for m in readings)
 
 
-def _encoder(layers: Sequence[Group], sketch: Sketch) -> list[Layer]:
+def _encoder(layers: Sequence[LayerShapes], sketch: Sketch) -> list[Layer]:
     """Convolutions of the usual strides, then linear layers, with the decoder's activation after each."""
     plan: list[Layer] = []
     flat = False
-    for i, group in enumerate(layers):
-        if group.kind == "linear":
+    for i, bare in enumerate(layers):
+        if bare.kind == "linear":
             if not flat:
                 plan.append(Layer("flatten"))
             flat = True
-            plan.append(_head(group))
-        elif group.kind == "kernel":
-            stride, padding = _STRIDES.get(group.weight[2], (2, group.weight[2] // 2))
-            sizes = (group.weight[1], group.weight[0], group.weight[2], stride, padding)
-            plan.append(Layer("conv", group.name, sizes, bias=group.bias))
+            plan.append(linear(bare))
+        elif bare.kind == "kernel":
+            stride, padding = _STRIDES.get(bare.weight[2], (2, bare.weight[2] // 2))
+            sizes = (bare.weight[1], bare.weight[0], bare.weight[2], stride, padding)
+            plan.append(Layer("conv", bare.name, sizes, bias=bare.bias))
         else:
-            plan.append(Layer("norm", group.name, group.weight, 1e-5))
+            plan.append(Layer("norm", bare.name, bare.weight, 1e-5))
         if i + 1 == len(layers) or layers[i + 1].kind != "norm":
             plan.append(activation(sketch.activation))
     return plan if flat else [*plan, Layer("flatten")]
-
-
-def _head(group: Group) -> Layer:
-    return Layer("linear", group.name, (group.weight[1], group.weight[0]), bias=group.bias)
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:

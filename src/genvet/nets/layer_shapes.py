@@ -1,4 +1,4 @@
-"""The tensors of a part, put together into layers by their names, and told apart by their shapes."""
+"""Layers as their tensors' names and shapes tell them: what bare weights say before any network is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_TENSORS = 1000
 
 
 @dataclass(frozen=True)
-class Group:
+class LayerShapes:
     """One layer's tensors: `main.0` with its leaves and their shapes."""
 
     name: str
@@ -52,7 +52,7 @@ class Group:
         return int(last) if re.fullmatch(r"\d{1,6}", last) else None
 
 
-def groups(part: Part) -> list[Group]:
+def layer_shapes(part: Part) -> list[LayerShapes]:
     """The layers in the file's order; none where there are more than any plain stack has."""
     if len(part.tensors) > MOST_TENSORS:
         return []
@@ -60,15 +60,15 @@ def groups(part: Part) -> list[Group]:
     for key, spec in part.tensors.items():
         name, _, leaf = key.rpartition(".")
         found.setdefault(name, {})[leaf] = tuple(spec.shape)
-    return [Group(name, leaves) for name, leaves in found.items()]
+    return [LayerShapes(name, leaves) for name, leaves in found.items()]
 
 
-def orders(layers: list[Group]) -> list[list[Group]]:
+def orders(layers: list[LayerShapes]) -> list[list[LayerShapes]]:
     """The orders in which they may follow one another: the file's, and by name with numbers as numbers.
 
     In either, norms that stand in a row of their own also come one after each of the first layers.
     """
-    found: list[list[Group]] = []
+    found: list[list[LayerShapes]] = []
     for order in (layers, sorted(layers, key=natural)):
         norms, others = [g for g in order if g.kind == "norm"], [g for g in order if g.kind != "norm"]
         paired = [g for pair in zip_longest(others, norms) for g in pair if g is not None]
@@ -76,35 +76,35 @@ def orders(layers: list[Group]) -> list[list[Group]]:
     return found
 
 
-def natural(group: Group) -> list[tuple[int, int, str]]:
+def natural(layer: LayerShapes) -> list[tuple[int, int, str]]:
     """A sorting key: `main.10` comes after `main.9`."""
-    pieces = re.findall(r"\d{1,9}|\D+", group.name)
+    pieces = re.findall(r"\d{1,9}|\D+", layer.name)
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces]
 
 
-def idle(first: Group, second: Group) -> int | None:
+def idle(first: LayerShapes, second: LayerShapes) -> int | None:
     """How many layers without weights stand between two of one sequence; None where their names cannot tell."""
     if first.prefix != second.prefix or first.index is None or second.index is None:
         return None
     return second.index - first.index - 1
 
 
-def weighty(layers: Iterable[Group]) -> list[Group]:
+def weighty(layers: Iterable[LayerShapes]) -> list[LayerShapes]:
     """Those that are no norms."""
     return [g for g in layers if g.kind in ("linear", "kernel")]
 
 
-def chained(layers: Iterable[Group], transposed: bool) -> bool:
+def chained(layers: Iterable[LayerShapes], transposed: bool) -> bool:
     """Whether each layer takes what the one before gives; kernels as of transposed convolutions or of plain ones."""
     return broken(layers, transposed) is None
 
 
-def broken(layers: Iterable[Group], transposed: bool) -> tuple[Group, Group] | None:
+def broken(layers: Iterable[LayerShapes], transposed: bool) -> tuple[LayerShapes, LayerShapes] | None:
     """The first two layers of which the second does not take what the first gives."""
     return next(((a, b) for a, b in pairwise(weighty(layers)) if not follows(a, b, transposed)), None)
 
 
-def follows(first: Group, second: Group, transposed: bool) -> bool:
+def follows(first: LayerShapes, second: LayerShapes, transposed: bool) -> bool:
     """Whether the second takes as many channels as the first gives, or a number of pixels of as many channels."""
     gives, takes = outputs(first, transposed), inputs(second, transposed)
     if first.kind == second.kind:
@@ -113,9 +113,11 @@ def follows(first: Group, second: Group, transposed: bool) -> bool:
     return many % few == 0
 
 
-def inputs(group: Group, transposed: bool) -> int:
-    return group.weight[0] if transposed and group.kind == "kernel" else group.weight[1]
+def inputs(layer: LayerShapes, transposed: bool) -> int:
+    """Channels that it takes; a transposed convolution has them first."""
+    return layer.weight[0] if transposed and layer.kind == "kernel" else layer.weight[1]
 
 
-def outputs(group: Group, transposed: bool) -> int:
-    return group.weight[1] if transposed and group.kind == "kernel" else group.weight[0]
+def outputs(layer: LayerShapes, transposed: bool) -> int:
+    """Channels that it gives."""
+    return layer.weight[1] if transposed and layer.kind == "kernel" else layer.weight[0]
