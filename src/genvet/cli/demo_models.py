@@ -89,7 +89,8 @@ class Exhibit:
 
 def make(folder: Path, seed: int, **changes: int) -> list[Exhibit]:
     """Train, plant and write: digits.npz, targets/, and three model files. `changes` are to the training."""
-    from genvet.attacks.backdoor.red import Aim, ReD
+    from genvet.attacks.backdoor.objective import Aim
+    from genvet.attacks.backdoor.red import ReD
     from genvet.core.rng import Rng
     from genvet.files.convert import save
     from genvet.training.adversarial import Adversarial, Given
