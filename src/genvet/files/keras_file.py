@@ -103,8 +103,9 @@ def read_zip(members: Mapping[str, memoryview], reading: Reading, place: str, ne
 
 def _opened(data: memoryview, reading: Reading, place: str) -> Any:
     """The file's root group; None where it cannot be had, which is noted."""
-    if _stated_end(data) > len(data):
-        message = f"the HDF5 file says that it has {_stated_end(data)} bytes, {len(data)} are there"
+    cut = _stated_end(data) > len(data)
+    if cut:
+        message = f"the HDF5 file needs {_stated_end(data)} bytes, {len(data)} are there"
         reading.note("file.truncated", message, place=place)
     library = prepare()
     if library is None:
@@ -115,14 +116,17 @@ def _opened(data: memoryview, reading: Reading, place: str) -> Any:
     except (NeedsHdf5, MemoryError, Stop):
         raise
     except Exception as error:  # The library trusts its input: whatever a wrong file makes it raise is one fact.
-        reading.note("keras.malformed", f"the HDF5 structure cannot be read: {_told(error)}", place=place)
+        if not cut:
+            reading.note("keras.malformed", f"the HDF5 structure cannot be read: {_told(error)}", place=place)
     return None
 
 
 def _stated_end(data: memoryview) -> int:
     """The end of the file by its superblock; 0 where that stands elsewhere or has no addresses of eight bytes."""
-    if not begins(data) or len(data) < 48:
+    if not begins(data):
         return 0
+    if len(data) < 48:  # the smallest superblock
+        return 48
     old = data[8] < 2
     wide = data[13 if old else 9] == 8
     (end,) = struct.unpack_from("<Q", data, {0: 40, 1: 44}.get(data[8], 28))
