@@ -303,6 +303,27 @@ LOADING = {
 }
 
 
+LOADING |= {
+    # Ways to code or files that go through something the text may import.
+    "import operator\ndef f(x): return operator.attrgetter('forward.x')(x)": "source.dynamic",
+    "def f(x): return functools.reduce(getattr, ['a', 'b'], x)": "source.dynamic",
+    "import dataclasses\ndef f(): return dataclasses._create_fn('f', (), ['import os'])": "source.import",
+    "from dataclasses import _create_fn as c": "source.import",
+    "import typing\ndef f(x): return typing.get_type_hints(x)": "source.dynamic",
+    "class A(torch.nn.Module):\n    def f(self): self.t = torch; self.t.load('x')": "source.system",
+    "def f(x): np.lib.format.read_array(x, allow_pickle=True)": "source.dynamic",
+    "def f(x): np.savez('x', x)": "source.system",
+    "def f(x): np.zeros(3).dump('x')": "source.system",
+    "import dnnlib\ndef f(): dnnlib.util.Logger('x', 'a')": "source.import",
+    "import dnnlib\ndef f(): dnnlib.util.requests.get('x')": "source.system",
+    "from dnnlib.util import glob": "source.system",
+    "import torchvision\ndef f(x): torchvision.io.write_png(x, 'x')": "source.system",
+    "def f(x): torch._C._jit_clear_class_registry()": "source.import",
+    "class A:\n    @property\n    def __array_interface__(self): return {}": "source.dynamic",
+    "x = 'forward.__globals__'": "source.dynamic",
+}
+
+
 @pytest.mark.parametrize("text", LOADING)
 def test_what_loading_would_do_is_told(text):
     reading = judge(HEAD + text)
@@ -311,6 +332,7 @@ def test_what_loading_would_do_is_told(text):
 
 
 HARMLESS = [
+    "from torch.nn.modules.utils import _pair\nfrom training.networks import _helper\nx = 'calls __new__ and __dict__'",
     "x = [1, 2.5, 'a', (3,), {4: 5}, -6, 2 ** 8, torch.float32, np.pi]",
     "x = np.sqrt(2) + math.log(3)",
     "def f(x: 'torch.Tensor', y: int = 3, *z, act=torch.nn.ReLU()) -> torch.Tensor: return x",

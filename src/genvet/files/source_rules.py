@@ -6,6 +6,7 @@ Runs in the child process: standard library only.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 
 from genvet.files.source_names import Names, last, root
@@ -44,7 +45,9 @@ _SYSTEM_ATTRIBUTES = set(
     "load_library load_inline from_file read_text write_text read_bytes write_bytes from_blob multiprocessing rpc "
     "distributed model_zoo load_state_dict_from_url load_url download_url_to_file collect_env loadmat savemat "
     "tensorboard get_plugin custom_ops gfile py_func py_function numpy_function io_ops read_file write_file "
-    "load_op_library load_file_system_library contrib".split()
+    "load_op_library load_file_system_library contrib io datasets datasource savez savez_compressed fromregex dump "
+    "open_memmap save_image write_png write_jpeg write_video onnx export_chrome_trace export_stacks stride_tricks "
+    "LowLevelCallable".split()
 )
 _DYNAMIC_ATTRIBUTES = set(
     "importlib import_module builtins __builtins__ pickle marshal runpy exec exec_module execfile load_from_bytes "
@@ -52,8 +55,20 @@ _DYNAMIC_ATTRIBUTES = set(
     "CompilationUnit package PackageImporter resolve_name frompyfunc f_globals f_locals f_builtins f_back gi_frame "
     "tb_frame co_code func_globals func_code allow_pickle run_source inspect types serialization testing distutils "
     "npyio runstring rundocs weave GraphModule fx dynamo inductor bottleneck config_module Timer compile_command "
-    "import_hook reconstruct_persistent_obj src_to_module module_to_src_dict rebuild_parameter".split()
+    "import_hook reconstruct_persistent_obj src_to_module module_to_src_dict rebuild_parameter attrgetter "
+    "methodcaller get_type_hints ForwardRef evaluate_forward_ref singledispatch singledispatchmethod read_array "
+    "make_dataclass".split()
 )
+# Modules by these names hang on others as well: dnnlib.util.requests. Left out are functions of numpy and torch.
+_MODULES = (_SYSTEM | _DYNAMIC) - set("signal trace profile code platform commands sched types legacy".split())
+# Of NVlabs' package, what a network needs; the rest opens files and addresses, and calls by name.
+_DNNLIB = ("dnnlib.EasyDict", "dnnlib.util.EasyDict", "dnnlib.util.format_time", "dnnlib.tflib")
+_PRIVATE = (
+    *("torch.nn.", "torch._six", "torch._assert", "torch._C._nn"),
+    *("training.", "pg_modules.", "feature_networks."),  # a network's own package keeps nothing from it
+)
+_LOOKUPS = {"getattr", "setattr", "delattr"}
+_WORDS = re.compile(r"\w+")
 _FILES = {"load", "save", "open"}
 _BUILTINS = {
     "source.dynamic": set(
@@ -70,6 +85,9 @@ _DUNDERS = set(
     "__jit_unused_properties__ __jit_ignored_attributes__".split()
 )
 _AT_LOAD = set("__new__ __setstate__ __del__ __reduce__ __reduce_ex__ __getstate__ __getattribute__".split())
+_MEMORY = set(
+    "__array_interface__ __array_struct__ __cuda_array_interface__ __array__ __dlpack__ __buffer__ __fspath__".split()
+)
 _CLASS_MAKING = set(
     "__init_subclass__ __set_name__ __class_getitem__ __prepare__ __mro_entries__ __instancecheck__ "
     "__subclasscheck__ __subclasshook__ __torch_function__ __getnewargs__ __getnewargs_ex__".split()
@@ -94,9 +112,10 @@ def check(tree: ast.Module, names: Names, kind: str, note: Note) -> None:
     """Note everything that breaks a rule. Of TorchScript and lambdas, which are no modules, only the reach counts."""
     if kind in ("module_src", "tensorflow"):
         _Loading(names, note).block(tree.body, "the module")
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         _imports(node, kind, note)
-        _reach(node, names, kind, note)
+        _reach(node, names, kind, note, called)
         _patches(node, names, note)
 
 
@@ -236,15 +255,23 @@ def _imports(node: ast.AST, kind: str, note: Note) -> None:
         prefixes = {".".join(name.split(".")[:n]) for n in range(1, 5)}
         prefixes |= {name.partition(".")[0].lstrip("_")}
         parts = {part.lstrip("_") for part in name.split(".")[1:]}
-        if prefixes & _SYSTEM or parts & _SYSTEM_ATTRIBUTES:
+        if prefixes & _SYSTEM or parts & (_SYSTEM_ATTRIBUTES | _MODULES):
             note("source.system", f"imports {name}", node)
         elif prefixes & _DYNAMIC or parts & (_DYNAMIC_ATTRIBUTES | _FILES):
             note("source.dynamic", f"imports {name}", node)
-        elif not prefixes & _EXPECTED[kind]:
+        elif not prefixes & _EXPECTED[kind] or _inner(name):
             note("source.import", f"imports {name}", node)
 
 
-def _reach(node: ast.AST, names: Names, kind: str, note: Note) -> None:
+def _inner(dotted: str) -> bool:
+    """Whether a name leads into what a package keeps to itself, or to what of dnnlib no network needs."""
+    if dotted.startswith("dnnlib.") and not dotted.startswith(_DNNLIB) and dotted != "dnnlib.util":
+        return True
+    private = any(part.startswith("_") and not part.startswith("__") for part in dotted.split("."))
+    return private and not dotted.startswith(_PRIVATE)
+
+
+def _reach(node: ast.AST, names: Names, kind: str, note: Note, called: set[int]) -> None:
     """Names and attributes that lead out of a network, wherever they stand."""
     match node:
         case ast.Name(id=name, ctx=ast.Load()):
@@ -253,12 +280,21 @@ def _reach(node: ast.AST, names: Names, kind: str, note: Note) -> None:
                     note(rule, f"uses {name}", node)
             if _dunder(name):
                 note("source.dynamic", f"uses {name}", node)
+            if name in _LOOKUPS and names.builtin(name) and id(node) not in called:
+                note("source.dynamic", f"hands {name} on", node)
         case ast.Attribute(attr=name):
             _attribute(node, name, names, kind, note)
         case ast.Call(func=ast.Name(id="getattr" | "setattr" | "hasattr" | "delattr")):
             _by_name(node, names, note)
-        case ast.Constant(value=str(value)) if _dunder(value) and value not in ("__main__",):
-            note("source.dynamic", f"spells {value} as text", node)
+        case ast.Constant(value=str(value)) if len(value) < 200 and any(map(_dunder, _WORDS.findall(value))):
+            if not any(c.isspace() for c in value):  # not in a sentence
+                note("source.dynamic", f"spells {value} as text", node)
+        case ast.keyword(arg="allow_pickle"):
+            note("source.dynamic", "lets numpy unpickle", node.value)
+        case ast.FunctionDef(name=name) if name in _MEMORY:
+            note("source.dynamic", f"{name} hands memory out as an array", node)
+        case ast.Name(id=name, ctx=ast.Store()) if name in _MEMORY:
+            note("source.dynamic", f"{name} hands memory out as an array", node)
         case ast.Subscript(value=ast.Call(func=ast.Name(id="globals")), slice=key) if kind == "tensorflow":
             if not isinstance(key, ast.Name):
                 note("source.dynamic", "looks a global up by a name made on the spot", node)
@@ -268,10 +304,23 @@ def _attribute(node: ast.Attribute, name: str, names: Names, kind: str, note: No
     bare = name.lstrip("_")
     if _dunder(name) or bare in _DYNAMIC_ATTRIBUTES:
         note("source.dynamic", f"reaches for {name}", node)
-    elif bare in _SYSTEM_ATTRIBUTES or (name in _FILES and root(node) not in ("self", "cls", "super")):
+    elif bare in _SYSTEM_ATTRIBUTES or (name in _FILES and not _own(node.value)):
         note("source.system", f"reaches for {names.dotted(node) or name}", node)
+    elif names.imported(node) and root(node) not in names.bound:
+        dotted = names.dotted(node)
+        if bare in _MODULES:
+            note("source.system", f"reaches for {dotted or name}", node)
+        elif _inner(dotted):
+            note("source.import", f"reaches for {dotted}", node)
     elif kind != "torchscript" and name.startswith("register_") and name.endswith("hook"):
         note("source.bypass", f"{name}: a hook is a path that the forward pass does not show", node)
+
+
+def _own(owner: ast.expr) -> bool:
+    """Whether it is self, cls or super() and nothing that these hold: that could be a module."""
+    if isinstance(owner, ast.Call):
+        owner = owner.func
+    return isinstance(owner, ast.Name) and owner.id in ("self", "cls", "super")
 
 
 def _by_name(node: ast.Call, names: Names, note: Note) -> None:
