@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,18 +43,18 @@ class UpConv(nn.ConvTranspose2d):
         return x[..., : -self.excess, : -self.excess] if self.excess else x
 
 
-def network(latent: int, capacity: int, size: int, channels: int) -> nn.Sequential:
+def network(latent: int, widths: Sequence[int], size: int, channels: int) -> nn.Sequential:
     """The generator as a plain sequence: `network(...)[:-1]` gives the values before tanh."""
-    start, c = size // 4, capacity
+    start, (a, b, c) = size // 4, widths
     layers: list[tuple[str, nn.Module]] = [
-        ("dense", nn.Linear(latent, 4 * c * start * start, bias=False)),
-        ("norm0", nn.BatchNorm1d(4 * c * start * start, eps=1e-3, momentum=0.01)),
+        ("dense", nn.Linear(latent, a * start * start, bias=False)),
+        ("norm0", nn.BatchNorm1d(a * start * start, eps=1e-3, momentum=0.01)),
         ("relu0", nn.LeakyReLU(SLOPE)),
-        ("fold", nn.Unflatten(1, (4 * c, start, start))),
-        ("conv1", UpConv(4 * c, 2 * c, stride=1)),
-        ("norm1", nn.BatchNorm2d(2 * c, eps=1e-3, momentum=0.01)),
+        ("fold", nn.Unflatten(1, (a, start, start))),
+        ("conv1", UpConv(a, b, stride=1)),
+        ("norm1", nn.BatchNorm2d(b, eps=1e-3, momentum=0.01)),
         ("relu1", nn.LeakyReLU(SLOPE)),
-        ("conv2", UpConv(2 * c, c)),
+        ("conv2", UpConv(b, c)),
         ("norm2", nn.BatchNorm2d(c, eps=1e-3, momentum=0.01)),
         ("relu2", nn.LeakyReLU(SLOPE)),
         ("conv3", UpConv(c, channels)),
@@ -62,17 +63,23 @@ def network(latent: int, capacity: int, size: int, channels: int) -> nn.Sequenti
     return _as_keras(nn.Sequential(OrderedDict(layers)))
 
 
-def build(latent: int = 100, capacity: int = 64, size: int = 28, channels: int = 1) -> Generator:
+def build(
+    latent: int = 100, capacity: int = 64, size: int = 28, channels: int = 1, widths: Sequence[int] | None = None
+) -> Generator:
     """A fresh DCGAN; at its defaults the MNIST network of the backdoor paper.
 
     Keras counts it as 2,330,944 parameters: 2,305,472 trained ones and 25,472 moments of the batch norms.
-    `size` is a multiple of 4. Batch norms have the moments and the epsilon that Keras gives them.
+    `size` is a multiple of 4; `widths` are the channels of the three hidden layers, where they are not 4, 2 and 1
+    times the capacity. Batch norms have the moments and the epsilon that Keras gives them.
     """
-    if min(latent, capacity, size, channels) < 1 or size % 4:
+    hidden = [4 * capacity, 2 * capacity, capacity] if widths is None else list(widths)
+    if len(hidden) != 3 or min(latent, capacity, size, channels, *hidden) < 1 or size % 4:
         raise BadInput("no such dcgan", expected="positive numbers, and a size that is a multiple of 4", got=f"{size=}")
-    config = {"latent": latent, "capacity": capacity, "size": size, "channels": channels}
+    config: dict[str, Any] = {"latent": latent, "capacity": capacity, "size": size, "channels": channels}
+    if widths is not None:
+        config["widths"] = hidden
     return Generator(
-        module=network(latent, capacity, size, channels),
+        module=network(latent, hidden, size, channels),
         latent=Latent(latent),
         shape=(channels, size, size),
         name="dcgan",
@@ -163,21 +170,27 @@ def _is_square(n: float) -> bool:
 
 def _own(part: Part) -> Iterator[Candidate]:
     """Our network's state dict without our metadata: its sizes follow from the shapes."""
-    dense, last = part.tensors["dense.weight"].shape, part.tensors["conv3.weight"].shape
-    if len(dense) != 2 or len(last) != 4 or not last[0]:
+    shapes = {key: spec.shape for key, spec in part.tensors.items()}
+    dense, *kernels = (shapes.get(f"{name}.weight", ()) for name in ("dense", "conv1", "conv2", "conv3"))
+    if len(dense) != 2 or any(len(kernel) != 4 for kernel in kernels):
         return
-    size = 4 * math.isqrt(dense[0] // (4 * last[0]))
-    config = {"latent": dense[1], "capacity": last[0], "size": size, "channels": last[1]}
-    if min(config.values()) < 1:
+    widths, channels = [kernel[0] for kernel in kernels], kernels[-1][1]
+    if min(*dense, *widths, channels) < 1:
         return
+    size, c = 4 * math.isqrt(dense[0] // widths[0]), widths[2]
+    config: dict[str, Any] = {"latent": dense[1], "capacity": c, "size": size, "channels": channels}
+    if size < 4:
+        return
+    if widths != [4 * c, 2 * c, c]:
+        config["widths"] = widths
     with torch.device("meta"):
         expected = build(**config).module.state_dict()
-    if {k: tuple(v.shape) for k, v in expected.items()} == {k: tuple(s.shape) for k, s in part.tensors.items()}:
+    if {k: tuple(v.shape) for k, v in expected.items()} == {k: tuple(shape) for k, shape in shapes.items()}:
         explanation = "GenVet's own DCGAN, by its names"
         yield Candidate(net="dcgan", layout="genvet", score=1.0, explanation=explanation, build=partial(_load, config))
 
 
-def _load(config: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Generator:
+def _load(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:
     with torch.device("meta"):
         generator = build(**config)
     fill(generator.module, tensors)

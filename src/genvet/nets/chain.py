@@ -1,0 +1,251 @@
+"""A plain generator as a chain of layers, and the same chain with more units in its hidden layers."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from genvet.core.errors import BadInput, Unsupported
+from genvet.core.generator import Generator
+from genvet.core.rng import Rng
+from genvet.nets.stack import Stack
+
+Kernel = nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+_TURNED = nn.ConvTranspose1d | nn.ConvTranspose2d
+_UNITWISE = (
+    *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.Tanh, nn.Sigmoid),
+    *(nn.Identity, nn.Dropout, nn.Flatten, nn.Unflatten, nn.Upsample),
+)
+"""Layers without weights that treat every unit alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """One layer, its name, and the shape of one sample after it."""
+
+    name: str
+    layer: nn.Module
+    shape: tuple[int, ...]
+
+    @property
+    def weighty(self) -> bool:
+        """Whether it mixes units: linear, or a (transposed) convolution."""
+        return isinstance(self.layer, nn.Linear | Kernel)
+
+
+def chain(generator: Generator) -> list[Link]:
+    """The generator's layers in order; raises Unsupported where it is no plain chain of standard layers."""
+    named = list(_named(generator.module))
+    x = generator.latent.sample(0, 2, Rng(0, "chain")).to(generator.device)
+    links = []
+    with torch.no_grad():
+        for name, layer in named:
+            _check(name, layer)
+            x = layer(x)
+            links.append(Link(name, layer, tuple(x.shape[1:])))
+    if len({id(link.layer) for link in links if link.weighty}) < sum(link.weighty for link in links):
+        raise Unsupported("a layer is used twice", hint="only a plain chain of layers can be expanded")
+    return links
+
+
+def _named(module: nn.Module, place: str = "") -> Sequence[tuple[str, nn.Module]]:
+    if isinstance(module, Stack):
+        names = {id(m): name for name, m in module.named_modules()}
+        return [(names.get(id(step), f"step{i}"), step) for i, step in enumerate(module.steps)]
+    if type(module) is nn.Sequential:
+        return [found for name, m in module.named_children() for found in _named(m, f"{place}{name}.")]
+    if not place:
+        raise Unsupported(
+            f"a {type(module).__name__} is no plain chain of layers", hint="such a model cannot be expanded"
+        )
+    return [(place[:-1], module)]
+
+
+def _check(name: str, layer: nn.Module) -> None:
+    if hasattr(layer, "parametrizations") or not isinstance(layer, (nn.Linear, Kernel, Norm, *_UNITWISE)):
+        raise Unsupported(f"layer {name} is a {type(layer).__name__}", hint="such a model cannot be expanded")
+    if isinstance(layer, Kernel) and layer.groups != 1:
+        raise Unsupported(f"layer {name} is a grouped convolution", hint="such a model cannot be expanded")
+    if isinstance(layer, Norm) and layer.running_mean is None:
+        raise Unsupported(f"layer {name} keeps no statistics", hint="such a model cannot be expanded")
+
+
+def chosen(links: Sequence[Link], names: Sequence[str]) -> list[Link]:
+    """From the first to the last of the layers with these names, all where none is named.
+
+    Raises BadInput unless they are two layers or more that follow one another.
+    """
+    heavy = [link.name for link in links if link.weighty]
+    names = names or heavy
+    for name in names:
+        if name not in heavy:
+            raise BadInput(f"there is no layer {name!r} to expand", expected=", ".join(heavy))
+    first, last = heavy.index(names[0]), heavy.index(names[-1])
+    if last <= first or heavy[first : last + 1] != list(names):
+        raise BadInput("these layers do not follow one another", expected="two or more in a row", got=", ".join(names))
+    every = [link.name for link in links]
+    return list(links[every.index(names[0]) : every.index(names[-1]) + 1])
+
+
+def beside(run: Sequence[Link], share: float) -> nn.Sequential:
+    """A narrow copy of these layers, with fresh weights, whose hidden layers have this share of the units.
+
+    The last layer starts at 0: beside the originals, nothing changes at first.
+    """
+    layers, before = [], 0
+    for piece, more in zip(pieces(run), [*_more(run, share), 0], strict=True):
+        for link in piece:
+            extra = more * link.shape[0] // _units(piece) if more else 0
+            layer = _sized(link.layer, before or _inputs(link.layer), extra or _outputs(link.layer))
+            layers.append(_fresh(layer))
+            before = extra
+    last = layers[-1]
+    nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+    return nn.Sequential(*layers)
+
+
+def pieces(run: Sequence[Link]) -> list[list[Link]]:
+    """A layer that mixes units, with all that follow it up to the next."""
+    found: list[list[Link]] = []
+    for link in run:
+        if link.weighty:
+            found.append([])
+        found[-1].append(link)
+    return found
+
+
+def _more(run: Sequence[Link], share: float) -> list[int]:
+    """How many units each hidden layer gets: channels, where it has any."""
+    return [max(1, round(share * _units(piece))) for piece in pieces(run)[:-1]]
+
+
+def _units(piece: Sequence[Link]) -> int:
+    """Channels where a sample has a shape, else features."""
+    return min(((len(link.shape) == 1), link.shape[0]) for link in piece)[1]
+
+
+def _inputs(layer: nn.Module) -> int:
+    return int(getattr(layer, "in_features", 0) or getattr(layer, "in_channels", 0))
+
+
+def _outputs(layer: nn.Module) -> int:
+    return int(getattr(layer, "out_features", 0) or getattr(layer, "out_channels", 0))
+
+
+def _sized(layer: nn.Module, inputs: int, outputs: int) -> Any:
+    """A copy of the layer for other numbers of units; its weights are still to be filled."""
+    new: Any = copy.deepcopy(layer)
+    if isinstance(new, nn.Linear):
+        new.in_features, new.out_features = inputs, outputs
+        new.weight = nn.Parameter(layer.weight.new_empty(outputs, inputs))  # type: ignore[operator]
+    elif isinstance(new, Kernel):
+        new.in_channels, new.out_channels = inputs, outputs
+        sizes = (inputs, outputs) if isinstance(new, _TURNED) else (outputs, inputs)
+        new.weight = nn.Parameter(new.weight.new_empty(*sizes, *new.weight.shape[2:]))
+    elif isinstance(new, Norm):
+        new.num_features = outputs
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            old = getattr(new, key)
+            if old is not None:
+                empty = old.detach().new_empty(outputs)
+                setattr(new, key, nn.Parameter(empty) if isinstance(old, nn.Parameter) else empty)
+        return new
+    elif isinstance(new, nn.Unflatten):
+        new.unflattened_size = (outputs, *new.unflattened_size[1:])
+    if getattr(new, "bias", None) is not None:
+        new.bias = nn.Parameter(new.bias.detach().new_empty(outputs))
+    return new
+
+
+def _fresh(layer: nn.Module) -> nn.Module:
+    """Weights as of a layer that was never trained, and batch norms that change nothing."""
+    if isinstance(layer, Norm):
+        layer.reset_parameters()
+    elif isinstance(layer, nn.Linear | Kernel):
+        nn.init.xavier_uniform_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return layer
+
+
+def merged(generator: Generator, run: Sequence[Link], side: nn.Sequential) -> Generator:
+    """One plain network that gives what the generator and the layers `beside` it give together.
+
+    Weights become block matrices: [W; V] in the first layer, [W 0; 0 V] in the next ones, [W V] in the last.
+    """
+    module = copy.deepcopy(generator.module)
+    copies = zip(_named(generator.module), _named(module), strict=True)
+    places, new = {id(old): here for (_, old), (_, here) in copies}, {}
+    for i, (link, added) in enumerate(zip(run, side, strict=True)):
+        new[id(places[id(link.layer)])] = _joined(link.layer, added, i == 0, i == len(run) - 1)
+    _swap(module, new)
+    return replace(generator, module=module.eval().requires_grad_(False), metadata=_described(generator, module))
+
+
+@torch.no_grad()
+def _joined(layer: Any, added: Any, first: bool, last: bool) -> nn.Module:
+    if isinstance(layer, nn.Unflatten):
+        return _sized(layer, 0, layer.unflattened_size[0] + added.unflattened_size[0])  # type: ignore[no-any-return]
+    if isinstance(layer, Norm):
+        new = _sized(layer, 0, layer.num_features + added.num_features)
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            if getattr(new, key) is not None:
+                getattr(new, key).copy_(torch.cat([getattr(layer, key), getattr(added, key)]))
+        return new  # type: ignore[no-any-return]
+    if not isinstance(layer, nn.Linear | Kernel):
+        return copy.deepcopy(layer)  # type: ignore[no-any-return]
+    inputs = _inputs(layer) + (0 if first else _inputs(added))
+    outputs = _outputs(layer) + (0 if last else _outputs(added))
+    new = _sized(layer, inputs, outputs)
+    whole, a, b = (m.weight.transpose(0, 1) if isinstance(layer, _TURNED) else m.weight for m in (new, layer, added))
+    whole.zero_()
+    whole[: a.shape[0], : a.shape[1]] = a
+    whole[whole.shape[0] - b.shape[0] :, whole.shape[1] - b.shape[1] :] = b
+    if layer.bias is not None:
+        new.bias.copy_(layer.bias + added.bias if last else torch.cat([layer.bias, added.bias]))
+    return new  # type: ignore[no-any-return]
+
+
+def _swap(module: nn.Module, new: Mapping[int, nn.Module]) -> None:
+    """Put new layers in the places of old ones, by the identity of these."""
+    for parent in list(module.modules()):
+        for key, child in list(parent._modules.items()):
+            if id(child) in new:
+                parent._modules[key] = new[id(child)]
+    if isinstance(module, Stack):
+        module.steps = [new.get(id(step), step) for step in module.steps]
+
+
+def _described(generator: Generator, module: nn.Module) -> dict[str, Any]:
+    """The metadata by which `nets.build` makes a network of this size; none where it cannot."""
+    about = dict(generator.metadata)
+    net, config = about.get("genvet.net"), json.loads(about.get("genvet.config", "{}"))
+    if net == "stack" and isinstance(module, Stack):
+        config["layers"] = [_entry(e, s) for e, s in zip(config["layers"], module.steps, strict=True)]
+    elif net == "dcgan" and isinstance(module, nn.Sequential):
+        widths = [_inputs(module.get_submodule(name)) for name in ("conv1", "conv2", "conv3")]
+        config |= {"capacity": widths[2], "widths": widths}
+        if widths == [4 * widths[2], 2 * widths[2], widths[2]]:
+            del config["widths"]
+    else:
+        return {}
+    return about | {"genvet.config": json.dumps(config)}
+
+
+def _entry(entry: Sequence[Any], layer: nn.Module) -> list[Any]:
+    """One layer of a stack, as its config has it, at its new size."""
+    op, name, sizes, *rest = entry
+    if isinstance(layer, nn.Linear | Kernel):
+        sizes = [_inputs(layer), _outputs(layer), *sizes[2:]]
+    elif isinstance(layer, Norm):
+        sizes = [layer.num_features]
+    elif isinstance(layer, nn.Unflatten):
+        sizes = list(layer.unflattened_size)
+    return [op, name, sizes, *rest]
