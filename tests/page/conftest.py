@@ -100,77 +100,77 @@ def proof(rule: str = "call.dangerous", severity: Severity = Severity.CRITICAL, 
     return Proof.model_validate({"rule": rule, "severity": severity, **given, **more})
 
 
+FILE = Finding(
+    technique="file",
+    version=1,
+    access="ModelFile",
+    config={},
+    severity=Severity.CRITICAL,
+    reason="The worst rule broken is call.dangerous.",
+    summary="Loading this file would call posix.system.",
+    proofs=(
+        proof(detail="os.system('touch /tmp/x')"),
+        proof(
+            "source.module-call",
+            Severity.HIGH,
+            message="open() is called",
+            place="module_src",
+            line=3,
+            detail="x = open('/tmp/x', 'w')",
+        ),
+    ),
+)
+RECONSTRUCT = Finding(
+    technique="output.reconstruct",
+    version=1,
+    access="Generator",
+    part="G_ema",
+    config={"restarts": 16, "steps": 300},
+    severity=Severity.HIGH,
+    reason="Rank 1 of 100 controls, p = 0.01, and below the floor of 0.02 a pixel.",
+    summary="target-0 is reproduced to a distance of 0.31; the 99 controls come no closer than 88.",
+    measures=(
+        Measure(
+            name="reconstruction.target-0",
+            value=0.31,
+            unit="sum of squares",
+            low=0.28,
+            high=0.33,
+            chance=141.5,
+            n=16,
+        ),
+        Measure(name="reconstruction.p", value=0.01, note="rank among controls"),
+        Measure(name="masking", value=None, note="not measured"),
+    ),
+    figures=(
+        Figure(kind="grid", title="Reconstructions", file="figures/0001.png", data={"captions": ["target", "found"]}),
+        *CHARTS,
+    ),
+    tables=(
+        Table(
+            title="Targets",
+            columns=("target", "distance", "hit"),
+            rows=(("cross.png", 0.31, True), ("ring.png", 99.25, False)),
+        ),
+    ),
+    queries=76_800,
+    seconds=12.3,
+)
+BRUTE_FORCE = Finding(
+    technique="output.brute_force",
+    version=1,
+    access="Generator",
+    part="G_ema",
+    config={},
+    severity=Severity.INFO,
+    summary="No hit in 200,000 samples bounds the probability by 0.000015 at 95 %.",
+    figures=(Figure(kind="sound", title="Closest sample", file="figures/0002.wav"),),
+)
+
+
 @pytest.fixture
 def report() -> Report:
     """A hostile pickle with a backdoored generator in it."""
-    file = Finding(
-        technique="file",
-        version=1,
-        access="ModelFile",
-        config={},
-        severity=Severity.CRITICAL,
-        reason="The worst rule broken is call.dangerous.",
-        summary="Loading this file would call posix.system.",
-        proofs=(
-            proof(detail="os.system('touch /tmp/x')"),
-            proof(
-                "source.module-call",
-                Severity.HIGH,
-                message="open() is called",
-                place="module_src",
-                line=3,
-                detail="x = open('/tmp/x', 'w')",
-            ),
-        ),
-    )
-    reconstruct = Finding(
-        technique="output.reconstruct",
-        version=1,
-        access="Generator",
-        part="G_ema",
-        config={"restarts": 16, "steps": 300},
-        severity=Severity.HIGH,
-        reason="Rank 1 of 100 controls, p = 0.01, and below the floor of 0.02 a pixel.",
-        summary="target-0 is reproduced to a distance of 0.31; the 99 controls come no closer than 88.",
-        measures=(
-            Measure(
-                name="reconstruction.target-0",
-                value=0.31,
-                unit="sum of squares",
-                low=0.28,
-                high=0.33,
-                chance=141.5,
-                n=16,
-            ),
-            Measure(name="reconstruction.p", value=0.01, note="rank among controls"),
-            Measure(name="masking", value=None, note="not measured"),
-        ),
-        figures=(
-            Figure(
-                kind="grid", title="Reconstructions", file="figures/0001.png", data={"captions": ["target", "found"]}
-            ),
-            *CHARTS,
-        ),
-        tables=(
-            Table(
-                title="Targets",
-                columns=("target", "distance", "hit"),
-                rows=(("cross.png", 0.31, True), ("ring.png", 99.25, False)),
-            ),
-        ),
-        queries=76_800,
-        seconds=12.3,
-    )
-    sound = Finding(
-        technique="output.brute_force",
-        version=1,
-        access="Generator",
-        part="G_ema",
-        config={},
-        severity=Severity.INFO,
-        summary="No hit in 200,000 samples bounds the probability by 0.000015 at 95 %.",
-        figures=(Figure(kind="sound", title="Closest sample", file="figures/0002.wav"),),
-    )
     return Report(
         target=Target(
             path="m.pkl",
@@ -188,7 +188,7 @@ def report() -> Report:
             unchecked="output.brute_force: no reference samples were given.",
             complete=False,
         ),
-        findings=(sound, reconstruct, file),
+        findings=(BRUTE_FORCE, RECONSTRUCT, FILE),
         checked=(Check(technique="file"), Check(technique="output.reconstruct", part="G_ema")),
         not_checked=(
             NotChecked(technique="static.graph", reason="error", detail="ran out of memory"),

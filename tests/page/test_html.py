@@ -11,7 +11,7 @@ import pytest
 
 from genvet.core.report import Figure, NotChecked, Report
 from genvet.core.severity import Severity
-from genvet.page import charts, html
+from genvet.page import charts, html, index, media, templates
 
 
 class Seen(HTMLParser):
@@ -56,7 +56,7 @@ def test_the_page_shows_the_verdict_the_findings_and_the_run(report: Report, fol
 
 def test_the_page_opens_offline_and_holds_no_script(report: Report, folder: Path) -> None:
     seen = Seen(html.render(report, folder))
-    assert ("meta", {"http-equiv": "Content-Security-Policy", "content": html.CSP}) in seen.tags
+    assert ("meta", {"http-equiv": "Content-Security-Policy", "content": templates.CSP}) in seen.tags
     assert not {tag for tag, _ in seen.tags} & {"script", "iframe", "object", "embed", "link", "base", "form", "svg"}
     assert all(url.startswith(("#finding-", "data:image/", "data:audio/wav;")) for url in seen.urls())
     kinds = [url.split(";")[0] for url in seen.urls() if url.startswith("data:")]
@@ -98,7 +98,7 @@ def test_a_figure_reads_only_counters_beside_the_report(name: str, tmp_path: Pat
     (folder / "figures").mkdir(parents=True)
     for place in (tmp_path / "secret.png", folder / "0001.png", folder / "figures" / "1.svg"):
         place.write_bytes(b"\x89PNG\r\n\x1a\n secret")
-    shown = html.show(Figure(kind="grid", title="t", file=name), folder)
+    shown = media.inlined(Figure(kind="grid", title="t", file=name), folder)
     assert shown.source is None and shown.note
 
 
@@ -107,7 +107,7 @@ def test_links_and_disguises_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "0001.png").symlink_to(tmp_path / "secret")
     (tmp_path / "0002.png").write_bytes(b"<svg onload=alert(1)>")
     for name in ("0001.png", "0002.png", "0003.png"):
-        assert html.show(Figure(kind="grid", title="t", file=name), tmp_path).source is None
+        assert media.inlined(Figure(kind="grid", title="t", file=name), tmp_path).source is None
 
 
 def test_charts_are_well_formed_and_print_names_as_they_are(hostile: Report) -> None:
@@ -117,7 +117,7 @@ def test_charts_are_well_formed_and_print_names_as_they_are(hostile: Report) -> 
     assert b"var(--ink)" in drawn and b"prefers-color-scheme" in drawn
     with pytest.raises(ValueError, match="do not make a curve"):
         charts.svg(Figure(kind="curve", title="t"))
-    shown = html.show(Figure(kind="histogram", title="t", data={"counts": [1], "edges": "x"}), Path("."))
+    shown = media.inlined(Figure(kind="histogram", title="t", data={"counts": [1], "edges": "x"}), Path("."))
     assert shown.source is None and shown.note
 
 
@@ -126,7 +126,7 @@ def test_the_same_report_gives_the_same_page(report: Report, folder: Path) -> No
 
 
 def test_small_pictures_are_enlarged_by_a_whole_factor(folder: Path) -> None:
-    shown = html.show(Figure(kind="grid", title="t", file="figures/0001.png"), folder)
+    shown = media.inlined(Figure(kind="grid", title="t", file="figures/0001.png"), folder)
     assert (shown.width, shown.height) == (24 * 17, 16 * 17)
     assert shown.source and base64.b64decode(shown.source.partition(",")[2]).startswith(b"\x89PNG")
 
@@ -152,11 +152,11 @@ def test_one_reason_is_told_once_for_all_that_it_holds_for(report: Report, folde
 
 def test_the_index_puts_the_worst_first_and_names_what_failed(report: Report, hostile: Report, tmp_path: Path) -> None:
     scans = [
-        html.Scan("a.txt", error="a text file, no model"),
-        html.Scan("<b>.pkl", hostile, link="0002/report.html"),
-        html.Scan("m.pkl", report, link="0001/report.html"),
+        index.Row("a.txt", error="a text file, no model"),
+        index.Row("<b>.pkl", hostile, link="0002/report.html"),
+        index.Row("m.pkl", report, link="0001/report.html"),
     ]
-    seen = Seen(html.write_index("models", scans, tmp_path).read_text())
+    seen = Seen(index.write("models", scans, tmp_path).read_text())
     assert seen.text.index("m.pkl") < seen.text.index("<b>.pkl") < seen.text.index("a.txt")
     assert seen.urls() == ["0001/report.html", "0002/report.html"]
     assert (

@@ -36,7 +36,7 @@ def show(out: Path, seed: int, **training: int) -> int:
 
     from genvet.cli.demo_models import MARKER, make
     from genvet.files.writing import write_bytes
-    from genvet.page import html
+    from genvet.page import index
 
     began = time.monotonic()
     write_bytes(out / "README.txt", b"Made by `genvet demo`: open index.html.\n")
@@ -47,9 +47,9 @@ def show(out: Path, seed: int, **training: int) -> int:
         exhibits = make(out, seed, **training)
         reports = [_scan(exhibit, out, seed) for exhibit in exhibits]
     rows = [
-        html.Scan(e.path.name, r, link=f"{e.path.stem}/report.html") for e, r in zip(exhibits, reports, strict=True)
+        index.Row(e.path.name, r, link=f"{e.path.stem}/report.html") for e, r in zip(exhibits, reports, strict=True)
     ]
-    html.write_index("genvet demo", rows, out)
+    index.write("genvet demo", rows, out)
     _table(exhibits, reports)
     ran = (out / MARKER).exists()
     right = all(told(e, r) for e, r in zip(exhibits, reports, strict=True))
@@ -78,7 +78,7 @@ def _scan(exhibit: Exhibit, out: Path, seed: int) -> Report:
 
 
 def _table(exhibits: list[Exhibit], reports: list[Report]) -> None:
-    from genvet.page.html import why
+    from genvet.page.index import why
 
     rows: list[list[str | Text]] = []
     for exhibit, report in zip(exhibits, reports, strict=True):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -21,6 +21,7 @@ from genvet.core.severity import Severity, worst
 if TYPE_CHECKING:
     from genvet.core.report import Report
     from genvet.engine import Scanned
+    from genvet.page.index import Row
 
 
 @Parameter(name="*")
@@ -128,10 +129,10 @@ def _each(scans: Iterable[Scanned]) -> Iterator[Scanned]:
 
 
 def _tell_all(model: Path, scanned: list[Scanned], folder: Path, fail_on: Severity, as_json: bool) -> int:
-    from genvet.page import html
+    from genvet.page import index
 
     rows = [_row(model, folder, s) for s in scanned]
-    html.write_index(printable(model), rows, folder)
+    index.write(printable(model), rows, folder)
     if as_json:
         sys.stdout.write(_all_json(rows))
     else:
@@ -153,15 +154,15 @@ def _tell_all(model: Path, scanned: list[Scanned], folder: Path, fail_on: Severi
     return code(worst(report.verdict.severity for report in reports), complete, fail_on)
 
 
-def _row(model: Path, folder: Path, scanned: Scanned) -> Any:
-    from genvet.page.html import Scan
+def _row(model: Path, folder: Path, scanned: Scanned) -> Row:
+    from genvet.page.index import Row
 
     link = (scanned.out.relative_to(folder) / "report.html").as_posix() if scanned.report and scanned.out else ""
     error = scanned.error.message.replace(str(scanned.path), "this file") if scanned.error else ""
-    return Scan(printable(scanned.path.relative_to(model)), scanned.report, error, link)
+    return Row(printable(scanned.path.relative_to(model)), scanned.report, error, link)
 
 
-def _all_json(rows: list[Any]) -> str:
+def _all_json(rows: list[Row]) -> str:
     files = [
         {"file": row.name, "report": row.report.model_dump(mode="json") if row.report else None, "error": row.error}
         for row in rows
