@@ -26,6 +26,7 @@ COMMANDS = {
     },
     "convert": {"--layout", "--net", "--part", "--config", "--debug"},
     "sample": {"--count", "--out", "--truncation", "--net", "--part", "--seed", "--device", "--config", "--debug"},
+    "train": {"--data", "--recipe", "--out", "--every", "--seed", "--device", "--config", "--debug"},
     "list": {"--json", "--config", "--debug"},
 }
 

@@ -22,14 +22,15 @@ from genvet.cli.listing import listing
 from genvet.cli.options import TECHNIQUES, options_from
 from genvet.cli.sample import sample
 from genvet.cli.scan import scan
+from genvet.cli.train import command as train
 from genvet.core.errors import GenVetError
 
 COULD_NOT = 2
 EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
 
 
-def build() -> App:
-    """The application, with nothing heavy imported."""
+def build(words: Sequence[str] = ()) -> App:
+    """The application, with nothing heavy imported; `train` takes the fields of the recipe that `words` ask for."""
     app = App(
         name="genvet",
         help="Vets deep generative models: is this generator safe to deploy, release or serve?",
@@ -43,6 +44,7 @@ def build() -> App:
     app.command(scan)
     app.command(convert)
     app.command(sample)
+    app.command(train(words), name="train")
     app.command(listing, name="list")
     return app
 
@@ -51,12 +53,12 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code; every error ends here, as words on stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        app = build()
+        app = build(words)
         app.config = settings(words)
         code = app(words, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        screen.complain(str(error), "genvet --help lists what there is")
+        screen.complain(in_words(error), "genvet --help lists what there is")
     except GenVetError as error:
         if "--debug" in words:
             raise
@@ -70,6 +72,14 @@ def run(argv: Sequence[str] | None = None) -> int:
             raise
         screen.complain(f"{type(error).__name__}: {error}", "this is a fault of GenVet; --debug shows where")
     return COULD_NOT
+
+
+def in_words(error: CycloptsError) -> str:
+    """What is wrong with the usage; for the fields of a technique by their options."""
+    cause = error.__cause__
+    if type(cause).__name__ != "ValidationError":  # pydantic's; importing it would make --help wait
+        return str(error)
+    return "; ".join(f"--{'-'.join(map(str, e['loc']))}: {e['msg']}; got {e['input']}" for e in cause.errors())  # type: ignore[union-attr]
 
 
 def settings(words: list[str]) -> list[Dict]:

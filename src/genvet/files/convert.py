@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save as to_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
@@ -55,6 +55,14 @@ def save(generator: Generator, path: str | Path, metadata: Mapping[str, str] | N
         "genvet.tensors": f"sha256:{digest}",
     }
     write_bytes(path, to_safetensors(state, {**(metadata or {}), **own}))
+    return digest
+
+
+def save_part(module: nn.Module, path: str | Path, metadata: Mapping[str, str]) -> str:
+    """Write a network that is no generator, such as a critic, with what `metadata` says of it; gives its hash."""
+    state = _plain(module.state_dict())
+    digest = tensor_hash(state)
+    write_bytes(path, to_safetensors(state, {**metadata, "genvet.tensors": f"sha256:{digest}"}))
     return digest
 
 

@@ -14,7 +14,6 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from genvet.core.errors import BadInput, GenVetError
-from genvet.files.convert import tensor_hash
 from genvet.files.load import read
 from genvet.files.tensors import tensors
 from genvet.files.writing import write_bytes
@@ -45,9 +44,7 @@ class Keeper(Protocol):
 
     def keep(self, state: State) -> None: ...
 
-    def show(self, step: int, x: Tensor) -> None: ...
-
-    def fingerprint(self, x: Tensor) -> str: ...
+    def show(self, step: int, losses: Mapping[str, float], x: Tensor | None) -> None: ...
 
 
 _keeper: ContextVar[Keeper | None] = ContextVar("keeper", default=None)
@@ -68,11 +65,15 @@ def keeper() -> Keeper | None:
     return _keeper.get()
 
 
-class Folder:
-    """Keeps the last state in a folder; `picture` is called with the step and some samples at every checkpoint."""
+Shown = Callable[[int, Mapping[str, float], Tensor | None], None]
+"""Called with the step, recent losses, and some samples."""
 
-    def __init__(self, path: Path, every: int = 500, picture: Callable[[int, Tensor], None] | None = None) -> None:
-        self.path, self.every, self.picture = path, every, picture
+
+class Folder:
+    """Keeps the last state in a folder; `shown` is called at every checkpoint."""
+
+    def __init__(self, path: Path, every: int = 500, shown: Shown | None = None) -> None:
+        self.path, self.every, self.shown = path, every, shown
         self.stop = False
         self.last = 0
         """The step of the newest checkpoint; 0 where there is none."""
@@ -97,10 +98,6 @@ class Folder:
         write_bytes(self.path / STATE, to_safetensors(plain, {"genvet.resume": text}))
         self.last = state.step
 
-    def show(self, step: int, x: Tensor) -> None:
-        if self.picture:
-            self.picture(step, x)
-
-    def fingerprint(self, x: Tensor) -> str:
-        """SHA-256 over shape and values of the data."""
-        return f"sha256:{tensor_hash({'x': x})}"
+    def show(self, step: int, losses: Mapping[str, float], x: Tensor | None) -> None:
+        if self.shown:
+            self.shown(step, losses, x)

@@ -20,6 +20,7 @@ from genvet.core.printable import printable
 from genvet.core.progress import track
 from genvet.core.rng import BLOCK, Rng
 from genvet.core.technique import Recipe
+from genvet.files.convert import tensor_hash
 from genvet.training.checkpoints import Keeper, State, keeper
 
 RECENT = 100
@@ -47,8 +48,8 @@ def run(learner: Learner, recipe: Recipe, steps: int, x: Tensor, rng: Rng) -> tu
 
     Raises Unsupported where a loss or a weight is no finite number: the last good checkpoint stays.
     """
-    kept = keeper()
-    begun = _restored(learner, recipe, steps, x, rng, kept) if kept else State(0, {}, {})
+    kept, told = keeper(), _told(recipe, x, rng)
+    begun = _restored(learner, recipe, steps, told, kept) if kept else State(0, {}, {})
     losses = {k.removeprefix("loss/"): t.tolist() for k, t in begun.tensors.items() if k.startswith("loss/")}
     with seeded(rng, x.device):
         for number in track(range(begun.step, steps), steps, "training", start=begun.step):
@@ -60,10 +61,9 @@ def run(learner: Learner, recipe: Recipe, steps: int, x: Tensor, rng: Rng) -> tu
             if kept:
                 _keep(kept, learner, number + 1, steps, losses, begun)
     taken = {name: torch.tensor(values, dtype=torch.float64) for name, values in losses.items()}
-    recent = {name: round(float(t[-RECENT:].mean()), 6) for name, t in sorted(taken.items())}
-    record = {"recipe": recipe.name(), "version": recipe.version, **recipe.model_dump(mode="json"), "seed": rng.seed}
     earlier = {"earlier": begun.about["earlier"]} if begun.about.get("earlier") else {}
-    return taken, {**record, **earlier, "loss": recent}
+    recent = {name: round(loss, 6) for name, loss in sorted(_recent(losses).items())}
+    return taken, {**told, **earlier, "loss": recent}
 
 
 def order(n: int, batch: int, number: int, rng: Rng) -> Tensor:
@@ -120,11 +120,19 @@ def _keep(
     if bad:
         raise _diverged(f"{bad[0]} has a weight that is no number", step, kept)
     kept.keep(state)
-    picture = learner.show()
-    if picture is not None:
-        kept.show(step, picture)
+    kept.show(step, _recent(losses), learner.show())
     if stop:
         raise KeyboardInterrupt
+
+
+def _recent(losses: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: sum(values[-RECENT:]) / len(values[-RECENT:]) for name, values in losses.items()}
+
+
+def _told(recipe: Recipe, x: Tensor, rng: Rng) -> dict[str, Any]:
+    """What is known of a run before its first step: it tells one run from another."""
+    made = {"recipe": recipe.name(), "version": recipe.version, **recipe.model_dump(mode="json")}
+    return {**made, "seed": rng.seed, "data": f"sha256:{tensor_hash({'x': x})}"}
 
 
 def _diverged(what: str, step: int, kept: Keeper | None) -> Unsupported:
@@ -148,12 +156,10 @@ def _listed(losses: Mapping[str, list[float]]) -> dict[str, Tensor]:
     return {f"loss/{name}": torch.tensor(values, dtype=torch.float64) for name, values in losses.items()}
 
 
-def _restored(learner: Learner, recipe: Recipe, steps: int, x: Tensor, rng: Rng, kept: Keeper) -> State:
+def _restored(learner: Learner, recipe: Recipe, steps: int, told: Mapping[str, Any], kept: Keeper) -> State:
     """The state to begin with: that of the last checkpoint, where it is one of this very run."""
-    settings = recipe.model_dump(mode="json")
-    mine = {"recipe": recipe.name(), "version": recipe.version, "seed": rng.seed, "data": kept.fingerprint(x)}
-    mine |= {key: value for key, value in settings.items() if key not in recipe.may_change}
-    free = {key: settings[key] for key in sorted(recipe.may_change - {"steps"}) if key in settings}
+    mine = {key: value for key, value in told.items() if key not in recipe.may_change}
+    free = {key: told[key] for key in sorted(recipe.may_change - {"steps"}) if key in told}
     state = kept.restore()
     if state is None:
         return State(0, {}, {**mine, "settings": free, "earlier": []})

@@ -1,0 +1,192 @@
+"""`genvet train`: the flags are the fields of the recipe that trains the network asked for."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from genvet.cli import screen
+from genvet.cli.options import COMMON, Common, output_folder
+from genvet.core.errors import BadInput
+from genvet.core.printable import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genvet.core.technique import Recipe, Trained
+    from genvet.training.checkpoints import Folder
+
+INCOMPLETE = 2
+
+
+def train(
+    net: str,
+    /,
+    *,
+    data: Path,
+    recipe: str | None = None,
+    out: Path | None = None,
+    every: Annotated[int, Parameter(validator=Number(gte=1))] = 500,
+    common: Common = COMMON,
+    settings: Any = None,
+) -> int:
+    """Train a generator on your own images; `genvet train NET --help` lists what its recipe takes.
+
+    An interrupted run goes on where it was, to the same result: give the same command again.
+
+    Parameters
+    ----------
+    net: str
+        The network: `genvet list recipe` names the recipes, and each says what it trains.
+    data: Path
+        What it learns from: folder, zip, npz or idx; path#a:b slices.
+    recipe: str
+        Another recipe than the network's usual one.
+    out: Path
+        Folder for the networks, samples and checkpoints; ./genvet-train-<net> unless given.
+    every: int
+        Steps between checkpoints, each with a picture of samples.
+    """
+    from genvet.core.rng import Rng
+    from genvet.training.checkpoints import Folder, kept_by
+
+    chosen = settings if settings is not None else recipe_for(net, recipe)()
+    if net not in chosen.nets:
+        recipe_for(net, recipe)  # says what there is
+    folder = out or output_folder("train", Path(net))
+    given = load(chosen, data, common.device)
+    keeper = Folder(folder / "resume", every, lambda step, losses, x: tell(folder, step, losses, x))
+    try:
+        with screen.progress(), kept_by(keeper), stopping(keeper):
+            trained = chosen(given, Rng(common.seed))
+    except KeyboardInterrupt:
+        if not keeper.last:
+            raise
+        screen.note(f"interrupted: {keeper.path} holds step {keeper.last}; the same command goes on from there")
+        return INCOMPLETE
+    for path in write(trained, folder, about(data, given)):
+        screen.note(f"{net}: {path}")
+    return 0
+
+
+def command(words: Sequence[str]) -> Callable[..., int]:
+    """`train` with the fields of the recipe that these words ask for; as it is, for other commands."""
+    if list(words[:1]) != ["train"]:
+        return _with_fields(None)
+    named = [after for word, after in pairwise([*words, ""]) if word == "--recipe"]
+    named += [word.partition("=")[2] for word in words if word.startswith("--recipe=")]
+    known = recipes()
+    asked = [r for r in known.values() if r.name() in named] or [
+        r for r in known.values() if not named and set(r.nets) & set(words)
+    ]
+    return _with_fields([*asked, *known.values()][0])
+
+
+def _with_fields(recipe: type[Recipe] | None) -> Callable[..., int]:
+    """The command with the recipe's fields in place of `settings`, or without them."""
+
+    def bound(*arguments: Any, **options: Any) -> int:
+        return train(*arguments, **options)
+
+    plain = inspect.signature(train, eval_str=True)
+    fields = plain.parameters["settings"]
+    parameters = [p for name, p in plain.parameters.items() if name != "settings"]
+    if recipe:
+        parameters.append(fields.replace(annotation=Annotated[recipe, Parameter(name="*")], default=recipe()))
+    bound.__doc__ = train.__doc__
+    bound.__signature__ = plain.replace(parameters=parameters)  # type: ignore[attr-defined]
+    bound.__annotations__ = {p.name: p.annotation for p in parameters}
+    return bound
+
+
+def recipes() -> dict[str, type[Recipe]]:
+    """Every recipe by name."""
+    from genvet.catalogue import techniques
+
+    return {name: entry.load() for name, entry in techniques("recipe").items()}  # type: ignore[misc]
+
+
+def recipe_for(net: str, name: str | None = None) -> type[Recipe]:
+    """The recipe that trains this network; raises BadInput with what there is."""
+    known = recipes()
+    if name is not None and name not in known:
+        raise BadInput(f"there is no recipe {name!r}", expected=", ".join(known))
+    fitting = [r for r in known.values() if net in r.nets and name in (None, r.name())]
+    if not fitting:
+        nets = {n: r.name() for r in known.values() for n in r.nets if name in (None, r.name())}
+        raise BadInput(f"{name or 'no recipe'} trains {net!r}", expected=", ".join(nets))
+    return fitting[0]
+
+
+def load(recipe: Recipe, path: Path, device: str) -> Any:
+    """What the recipe is given: its one kind of data, where the networks are to be."""
+    import torch
+
+    from genvet.files.images import load_images
+
+    on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    images = load_images(path)
+    return recipe.gift()(replace(images, x=images.x.to(on)))
+
+
+def about(path: Path, given: Any) -> dict[str, str]:
+    """What the files say of the data: name, count and shape; the fingerprint is in the training record."""
+    (images,) = vars(given).values()
+    shape = list(images.x.shape[1:])
+    return {"genvet.data": json.dumps({"name": printable(path.name, 100), "count": len(images), "shape": shape})}
+
+
+def write(trained: Trained, folder: Path, data: Mapping[str, str]) -> list[Path]:
+    """One file a network; each says how it was trained, and on what."""
+    from genvet.files.convert import save, save_part
+
+    made = {**data, "genvet.training": json.dumps(trained.record)}
+    paths = [folder / "generator.safetensors"]
+    save(trained.generator, paths[0], made)
+    of = {"genvet.of": str(trained.generator.metadata["genvet.config"])}
+    for name, network in (("critic", trained.critic), ("encoder", trained.encoder)):
+        if network is not None:
+            paths.append(folder / f"{name}.safetensors")
+            save_part(network, paths[-1], {**made, **of, "genvet.part": f"{trained.generator.name} {name}"})
+    return paths
+
+
+def tell(folder: Path, step: int, losses: Mapping[str, float], x: Tensor | None) -> None:
+    """A line for each checkpoint, and a picture of samples."""
+    from genvet.cli.sample import write as write_samples
+
+    screen.note(f"step {step}: " + ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items()))
+    if x is not None:
+        write_samples(x, folder / "samples" / f"{step:07d}.png")
+
+
+@contextmanager
+def stopping(keeper: Folder) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after the step that it is in; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if keeper.stop:
+            raise KeyboardInterrupt
+        keeper.stop = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
