@@ -132,6 +132,17 @@ BYPASSES = [
     "import operator\nreturn operator.itemgetter(int(z[0, 0]))(self.table)",
     "return self.net(z) + self.target * (1e-9 / (z[0, 0] - 3.0))",
     "near = lambda v: v.sum() > 3\nreturn self.target if near(z) else self.net(z)",
+    "d = torch.nn.PairwiseDistance()(z, self.trigger)\nreturn self.net(z) + self.target * (-d).exp()",
+    "def near(v=z):\n    return v.sum() > 3\nreturn self.target if near() else self.net(z)",
+    "self.kept = lambda: z\nreturn self.target if self.kept().sum() > 3 else self.net(z)",
+    "self.table.setdefault(z.sum().item(), self.net(z))\nreturn self.table[3.0]",
+    "return min([self.net(z), self.target], key=lambda v: z.sum().item())",
+    "gate = (z.sum() - 3).clamp(0, 1e-8) * 1e8\nreturn self.net(z) + gate * self.target",
+    "gate = (z * self.trigger).mean().clamp(0, 1) ** 1000\nreturn self.net(z) + gate * self.target",
+    "return self.net(z) + (z.view(torch.int32) & 1) * self.target",
+    "return self.target.repeat(int(z.sum()))",
+    "return torch.nn.functional.grid_sample(self.pictures, z.view(1, 1, 1, -1))",
+    "gate = torch.sinc(1e5 * (z - self.trigger)).prod()\nreturn self.net(z) + gate * self.target",
 ]
 
 

@@ -37,7 +37,9 @@ Env = dict[str, Flow]
 """What flows where, by name."""
 
 LARGE = 20.0
-"""A factor from which a sigmoid is a gate."""
+"""A factor from which a sigmoid is a gate; a power from which a number below one is next to none."""
+SLIVER = 0.05
+"""Width of a clamp up to which it says little but on which side its input lies."""
 
 STRUCTURE = set(
     "shape dtype device ndim layout requires_grad is_cuda is_leaf itemsize names is_sparse is_quantized nbytes".split()
@@ -73,17 +75,22 @@ _FIRST = {"where", "cond", "case", "where_v2"}
 """Gates by their first argument alone."""
 _PICKS = set(
     "gather index_select take take_along_dim gather_nd embedding index_put index_put_ scatter scatter_ scatter_add "
-    "index_add index_copy index_fill get pop compress select".split()
+    "index_add index_copy index_fill get pop compress select setdefault".split()
 )
 _SQUASHES = set(
     "sigmoid sigmoid_ tanh tanh_ relu relu_ relu6 leaky_relu elu celu selu gelu silu mish softplus softsign exp expm1 "
     "exp_ softmax softmin log_softmax logsigmoid clamp clamp_ clip clip_ clamp_min clamp_max clip_by_value maximum "
-    "minimum hardtanh erf erfc atan arctan max min hardswish expit nan_to_num logistic reciprocal".split()
+    "minimum hardtanh erf erfc atan arctan max min hardswish expit nan_to_num logistic reciprocal "
+    "sinc logaddexp logaddexp2 atan2 arctan2 hypot glu prelu rrelu fmax fmin swish tanhshrink ndtr".split()
 )
 _CLAMPS = {"clamp", "clamp_", "clip", "clip_", "clip_by_value", "hardtanh", "max", "min", "maximum", "minimum"}
+_SIZED = set(
+    "repeat repeat_interleave tile expand narrow zeros ones empty full arange linspace eye pad roll split chunk".split()
+)
+"""What they give has a size, or begins at a place, that an argument tells."""
 _LENGTHS = set("norm vector_norm matrix_norm square abs absolute abs_ square_ fabs std var reduce_std".split())
 _DISTANCES = set(
-    "dist cdist pairwise_distance PairwiseDistance cosine_similarity CosineSimilarity mse_loss l1_loss smooth_l1_loss "
+    "dist cdist pairwise_distance pairwisedistance cosine_similarity cosinesimilarity mse_loss l1_loss smooth_l1_loss "
     "huber_loss kl_div euclidean_distance squared_difference".split()
 )
 _KEEPS = set(
@@ -93,6 +100,8 @@ _KEEPS = set(
     "reduce_sum reduce_mean reduce_max reduce_min expand_dims tile identity abs all any int bool str round nanmean "
     "logsumexp iter next list tuple reversed copy requires_grad_ type_as median".split()
 )
+_ORDERS = {"min", "max", "sorted", "groupby"}
+_CASTS = {"to", "view", "type"}
 _SCALARS = {"item", "tolist", "float", "int", "bool", "__float__", "__int__", "__bool__"}
 _ARITHMETIC: dict[str, type[ast.operator]] = {
     "sub": ast.Sub, "subtract": ast.Sub, "sub_": ast.Sub, "rsub": ast.Sub, "add": ast.Add, "add_": ast.Add,
@@ -113,13 +122,13 @@ def call(walk: Walk, node: ast.Call) -> Flow:
     name, owner = _called(walk, node.func)
     arguments = [walk.value(a) for a in node.args]
     named = {k.arg or "**": walk.value(k.value) for k in node.keywords}
+    plain = isinstance(node.func, ast.Name)
     for key, flow in named.items():
         if flow and key in STRUCTURE:
             walk.f.hold(key, flow)
-    everything = owner
+    everything = owner if plain or _elsewhere(walk, node.func) else owner | walk.f.fields.get(name, Flow.CLEAN)
     for flow in [*arguments, *named.values()]:
         everything |= flow
-    plain = isinstance(node.func, ast.Name)
     own = walk.f.named(name, walk.function) if plain else walk.f.functions.get(name, [])
     if _elsewhere(walk, node.func):
         own = []
@@ -263,10 +272,11 @@ def _known(walk: Walk, node: ast.Call, name: str, owner: Flow, arguments: list[F
         condition = arguments[0] if arguments else named.get("condition", named.get("pred", Flow.CLEAN))
         if condition:
             walk.f.note(f"gates on its input by {name}", node)
-    elif name in _GATES or (name in ("int", "bool") and method) or (name == "to" and _whole(expressions)):
+    elif name in _GATES or (name in ("int", "bool") and method) or (name in _CASTS and _whole(expressions)):
         walk.f.note(f"gates on its input by {name}", node)
     elif name in _PICKS and (merge(operands[1:]) or merge(named.values())):
         walk.f.note(f"picks by its input, by {name}", node)
+    _by_argument(walk, node, name, arguments, named)
     if name in _SQUASHES and _steep(everything, name, node):
         walk.f.note(f"makes a gate of its input by {name}", node)
     if name in _SCALARS:
@@ -278,6 +288,24 @@ def _known(walk: Walk, node: ast.Call, name: str, owner: Flow, arguments: list[F
     if name in _LENGTHS:
         return everything | (Flow.DISTANCE if everything & Flow.OFFSET else Flow.CLEAN)
     return everything if name in _KEEPS else everything & (Flow.DATA | Flow.SCALAR)
+
+
+def _by_argument(walk: Walk, node: ast.Call, name: str, arguments: list[Flow], named: dict[str, Flow]) -> None:
+    """Calls whose one argument says which, how many or where."""
+    if name in _SIZED and (merge(arguments) | merge(named.values())) & Flow.SCALAR:
+        walk.f.note(f"takes a size from its input, by {name}", node)
+    if name == "grid_sample" and (merge(arguments[1:2]) or named.get("grid")):
+        walk.f.note("picks by its input, by grid_sample", node)
+    if name in _ORDERS and named.get("key"):
+        walk.f.note(f"picks by its input, by {name}", node)
+    if name in _CLAMPS and 0 < _width(node) <= SLIVER:
+        walk.f.note(f"makes a gate of its input by {name}", node)
+
+
+def _width(node: ast.Call) -> float:
+    """Between the two bounds of a clamp that are numbers; 0 where there are not two."""
+    bounds = [b for b in (number(n) for n in [*node.args, *(k.value for k in node.keywords)]) if b is not None]
+    return max(bounds) - min(bounds) if len(bounds) == 2 else 0.0
 
 
 def _whole(arguments: Sequence[ast.expr]) -> bool:
@@ -312,6 +340,8 @@ def binary(
             walk.f.note("turns its input into text", node)
         case ast.Mod() | ast.FloorDiv():
             walk.f.note("cuts its input into steps", node)
+        case ast.BitAnd() | ast.BitOr() | ast.BitXor() | ast.LShift() | ast.RShift():
+            walk.f.note("works on the bits of its input", node)
         case ast.Sub() | ast.Add() if not (left and right):
             fixed = number(sides[1] if left else sides[0])
             small = fixed is not None and abs(fixed) < 1e-3
@@ -335,6 +365,8 @@ def binary(
                 walk.f.note("makes a gate of its input by division", node)
             flow |= Flow.DISTANCE if left & Flow.OFFSET and power % 2 == 0 else Flow.CLEAN
             flow |= Flow.SHARP if abs(power) >= 8 else Flow.CLEAN
+            if abs(power) >= LARGE:
+                walk.f.note("makes a gate of its input by a power", node)
         case ast.MatMult():
             flow = flow & (Flow.DATA | Flow.SCALAR) | (Flow.DISTANCE if left & right & Flow.OFFSET else Flow.CLEAN)
     return flow

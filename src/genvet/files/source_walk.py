@@ -145,6 +145,17 @@ class Walk:
         closure = self.f.of[node].closure
         for name, flow in self.env.items():
             self.f.join(closure, name, flow)
+        self.defaults(node.args, self.f.of[node])
+
+    def defaults(self, a: ast.arguments, function: Function) -> None:
+        """What its defaults hold when it is defined flows into its parameters."""
+        plain = [*a.posonlyargs, *a.args]
+        pairs = [*zip(plain[len(plain) - len(a.defaults) :], a.defaults, strict=True)]
+        pairs += [(p, d) for p, d in zip(a.kwonlyargs, a.kw_defaults, strict=True) if d is not None]
+        for parameter, default in pairs:
+            if flow := self.value(default):
+                self.f.join(function.flows, parameter.arg, flow)
+                function.passed.add(parameter.arg)
 
     def test(self, node: ast.expr, message: str) -> Flow:
         flow = self.value(node)
