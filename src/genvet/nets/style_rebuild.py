@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +20,10 @@ from genvet.nets.candidate import Candidate
 from genvet.nets.matching import compare, contradiction, fill
 from genvet.nets.style_mapping import Mapping as MappingNetwork
 from genvet.nets.style_mapping import MappingConfig
-from genvet.nets.style_places import Layout
+from genvet.nets.style_places import SIZES, Layout
 
 AVERAGE = "mapping.w_avg"
-Defaults = Mapping[str, Callable[[], Tensor]]
+Defaults = dict[str, Callable[[], Tensor]]
 """Our tensors that a file of this layout need not have, and what stands in for them."""
 
 
@@ -106,6 +107,25 @@ def infer_mapping(found: Mapping[str, Tensor], affine: str) -> MappingConfig:
     return MappingConfig(
         z_dim=max(z_dim, 1), w_dim=w_dim, layers=layers, classes=classes, hidden=hidden or w_dim, embed=embed
     )
+
+
+def block_widths(found: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Feature maps at 4, 8, ... pixels of StyleGAN 1 and 2; a block that does not tell has its neighbour's."""
+    widths: list[int] = []
+    for size in SIZES:
+        block = f"synthesis.b{size}."
+        if widths and not any(key.startswith(block) for key in found):
+            break
+        width = first_axis(found, (f"{block}conv1.weight", f"{block}conv1.bias"))
+        widths.append(width or (widths[-1] if widths else 1))
+    return tuple(widths)
+
+
+def stand_ins(needed: Mapping[str, Tensor], filter: Callable[[], Tensor], silent: bool) -> Defaults:
+    """What layouts other than ours need not have: filters, the average w and, of a `silent` file, all noise maps."""
+    defaults: Defaults = {key: filter for key in needed if key.endswith("resample_filter")}
+    zeros = [AVERAGE, *(key for key in needed if silent and key.endswith("noise_const"))]
+    return defaults | {key: partial(torch.zeros, needed[key].shape) for key in zeros}
 
 
 def first_axis(found: Mapping[str, Tensor], names: Iterable[str]) -> int:

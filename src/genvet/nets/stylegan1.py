@@ -18,8 +18,9 @@ from genvet.nets.matching import outline
 from genvet.nets.style_mapping import seeded
 from genvet.nets.style_places import Layout
 from genvet.nets.style_rebuild import (
-    AVERAGE,
+    Defaults,
     Proposal,
+    block_widths,
     feature_maps,
     first_axis,
     infer_mapping,
@@ -27,6 +28,7 @@ from genvet.nets.style_rebuild import (
     number,
     require,
     sizes,
+    stand_ins,
     wrap,
 )
 from genvet.nets.stylegan1_layouts import GENVET, layouts
@@ -115,30 +117,21 @@ def _settled(config: Config, layout: Layout, size: str) -> tuple[Config, tuple[s
     return config, assumed
 
 
-def _defaults(config: Config, silent: bool, filter: Callable[[], Tensor]) -> dict[str, Callable[[], Tensor]]:
-    """What other layouts need not have: filters, the average w, the constant's bias, noise maps (all of them)."""
+def _defaults(config: Config, silent: bool, filter: Callable[[], Tensor]) -> Defaults:
+    """What other layouts need not have; the bias of the constant is one more than in StyleGAN2."""
     with torch.device("meta"):
         needed = Network(config).state_dict()
-    defaults: dict[str, Callable[[], Tensor]] = {AVERAGE: partial(torch.zeros, config.mapping.w_dim)}
-    defaults |= {key: filter for key in needed if key.endswith("resample_filter")}
-    defaults["synthesis.b4.conv0.bias"] = partial(torch.zeros, config.widths[0])
-    if silent:
-        defaults |= {k: partial(torch.zeros, t.shape) for k, t in needed.items() if k.endswith("noise_const")}
-    return defaults
+    bias = {"synthesis.b4.conv0.bias": partial(torch.zeros, config.widths[0])}
+    return stand_ins(needed, filter, silent) | bias
 
 
 def infer(found: Mapping[str, Tensor]) -> Config:
     """The sizes that the tensors' shapes tell, under our names; what is missing is filled in by its neighbours."""
-    count = 1
-    while count < 11 and any(key.startswith(f"synthesis.b{4 << count}.") for key in found):
-        count += 1
-    widths: list[int] = []
-    for i in range(count):
-        names = (f"synthesis.b{4 << i}.conv1.weight", f"synthesis.b{4 << i}.conv1.bias")
-        widths.append(first_axis(found, names) or (widths[-1] if widths else 1))
+    widths = block_widths(found)
+    prefixes = [f"synthesis.b{4 << i}" for i in range(len(widths))]
     return Config(
         mapping=infer_mapping(found, "synthesis.b4.conv1.style.weight"),
-        size=4 << (count - 1),
-        channels=first_axis(found, (f"synthesis.b{4 << i}.torgb.bias" for i in range(count))) or 3,
-        widths=tuple(widths),
+        size=2 << len(widths),
+        channels=first_axis(found, (f"{prefix}.torgb.bias" for prefix in prefixes)) or 3,
+        widths=widths,
     )

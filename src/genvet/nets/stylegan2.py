@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,8 +19,9 @@ from genvet.nets.matching import outline
 from genvet.nets.style_mapping import seeded
 from genvet.nets.style_places import Layout
 from genvet.nets.style_rebuild import (
-    AVERAGE,
+    Defaults,
     Proposal,
+    block_widths,
     contradictions,
     feature_maps,
     first_axis,
@@ -31,6 +31,7 @@ from genvet.nets.style_rebuild import (
     number,
     require,
     sizes,
+    stand_ins,
     wrap,
 )
 from genvet.nets.stylegan2_layouts import STYLEGAN2
@@ -116,32 +117,23 @@ def _propose(part: Part, layout: Layout, noise: str) -> Proposal:
     )
 
 
-def _defaults(config: Config, silent: bool) -> dict[str, Callable[[], Tensor]]:
+def _defaults(config: Config, silent: bool) -> Defaults:
     """Other layouts need not have the filters, the average w and, all of them together, the noise maps."""
     with torch.device("meta"):
         needed = Network(config).state_dict()
-    defaults: dict[str, Callable[[], Tensor]] = {AVERAGE: partial(torch.zeros, config.mapping.w_dim)}
-    defaults |= {key: fir for key in needed if key.endswith("resample_filter")}
-    if silent:
-        defaults |= {k: partial(torch.zeros, t.shape) for k, t in needed.items() if k.endswith("noise_const")}
-    return defaults
+    return stand_ins(needed, fir, silent)
 
 
 def infer(found: Mapping[str, Tensor]) -> Config:
     """The sizes that the tensors' shapes tell, under our names; what is missing is filled in by its neighbours."""
-    count = 1
-    while count < 11 and any(key.startswith(f"synthesis.b{4 << count}.") for key in found):
-        count += 1
-    widths: list[int] = []
-    for i in range(count):
-        names = (f"synthesis.b{4 << i}.conv1.weight", f"synthesis.b{4 << i}.conv1.bias")
-        widths.append(first_axis(found, names) or (widths[-1] if widths else 1))
-    top = f"synthesis.b{4 << (count - 1)}"
+    widths = block_widths(found)
+    size = 2 << len(widths)
+    top = f"synthesis.b{size}"
     return Config(
         mapping=infer_mapping(found, "synthesis.b4.conv1.affine.weight"),
-        size=4 << (count - 1),
+        size=size,
         channels=first_axis(found, (f"{top}.torgb.bias", f"{top}.torgb.weight")) or 3,
-        widths=tuple(widths),
+        widths=widths,
         architecture=_architecture(found, top),
         noise=any(key.endswith((".noise_strength", ".noise_const")) for key in found),
     )
