@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from genvet.core.data import Images
+from genvet.core.errors import TooCostly
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
+from genvet.core.technique import Nothing
 from genvet.engine import assess
 from genvet.inspections.output import brute_force, reconstruct
 from genvet.inspections.output.appearance import Appearance
@@ -109,10 +111,26 @@ def test_an_expensive_generator_gets_fewer_samples_and_says_so():
     one = price(g).operations
     assert one >= 2 * (6 * 32 + 32 * 64)
     finding = assess(QUICK.model_copy(update={"samples": 5000, "operations": 1000.0 * one}), g, brute_force.Known())
-    assert measures(finding)["bound"] == 3 / 1000 and "Fewer than the 5,000" in finding.summary
+    assert measures(finding)["bound"] == 3 / 500 and "Fewer than the 5,000" in finding.summary
     near = reconstruct.Known(targets=Images(redraw(g, [3], Rng(0)), ("own",)))
-    poor = assess(Reconstruct(restarts=2, steps=60, operations=300.0 * one, near=1e-3), g, near)
+    poor = assess(Reconstruct(restarts=2, steps=60, operations=500.0 * one, near=1e-3), g, near)
     assert poor.severity == "low" and "cost too much" in poor.reason
+
+
+def test_where_even_the_least_costs_too_much_nothing_is_done():
+    g = generator()
+    one, near = float(price(g).operations), reconstruct.Known(targets=targets(g.shape))
+    for probe, given in (
+        (QUICK.model_copy(update={"operations": 15 * one}), brute_force.Known()),
+        (Appearance(operations=3 * one), Nothing()),
+        (Reconstruct(restarts=1, steps=50, operations=899 * one), near),
+    ):
+        with pytest.raises(TooCostly, match="operations"):
+            assess(probe, g, given)
+    assert "4 ordinary samples" in assess(Appearance(operations=4 * one), g, Nothing()).summary
+    assert (
+        measures(assess(QUICK.model_copy(update={"operations": 16 * one}), g, brute_force.Known()))["bound"] == 3 / 16
+    )
 
 
 def test_batches_shrink_for_what_is_large():

@@ -7,6 +7,7 @@ GenVetError
 ├─ BadInput            shape, range, dtype, missing: shows expected and got   (also a ValueError)
 │  └─ NoModel          text, a picture, a table: nothing that a loader of models would take
 ├─ BudgetSpent         queries used and allowed; carries the partial result
+│  └─ TooCostly        even the least would cost more than is allowed
 └─ Refused             the guard said no
 """
 
@@ -58,6 +59,15 @@ class BudgetSpent(GenVetError):
     def __init__(self, used: int, allowed: int, *, partial: Any = None) -> None:
         super().__init__(f"{used} queries used of {allowed} allowed", hint="raise the budget, or ask for less")
         self.used, self.allowed, self.partial = used, allowed, partial
+
+
+class TooCostly(BudgetSpent):
+    """Even the least that makes sense would cost more than is allowed, so nothing was done."""
+
+    def __init__(self, what: str, *, cost: float, allowed: float, hint: str = "") -> None:
+        super().__init__(0, 0)
+        self.message = f"{what} would cost {cost:.2g} operations; {allowed:.2g} are allowed"
+        self.args, self.hint = (self.message,), hint or "a greater depth allows more"
 
 
 class Refused(GenVetError):

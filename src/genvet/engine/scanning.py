@@ -178,7 +178,7 @@ def _one(run: _Run, step: Step) -> None:
     except Unsupported as error:
         run.skip(step.entry, step.part, "not_applicable", error.message)
     except BudgetSpent as error:
-        run.skip(step.entry, step.part, "budget", error.message)
+        run.skip(step.entry, step.part, "budget", f"{error.message}; {error.hint}")
     except Exception as error:
         run.skip(step.entry, step.part, "error", f"{type(error).__name__}: {error}")
 

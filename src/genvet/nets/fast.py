@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from genvet.core.errors import Unsupported
+from genvet.core.errors import TooCostly, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.rng import BLOCK, Rng
 from genvet.nets.cost import Cost, cost
@@ -87,6 +87,14 @@ def price(generator: Generator) -> Cost:
         return cost(generator)
     except Unsupported:
         return Cost(operations=10**9, largest=1 << 22)
+
+
+def affordable(price: Cost, operations: float, least: int) -> int:
+    """How many samples that many operations pay for; raises TooCostly where it is fewer than the least."""
+    count = int(operations // max(price.operations, 1))
+    if count < least:
+        raise TooCostly(f"{least} samples of this generator", cost=least * price.operations, allowed=operations)
+    return count
 
 
 def rows(price: Cost, wanted: int = 128) -> int:

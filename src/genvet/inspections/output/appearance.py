@@ -13,7 +13,7 @@ from genvet.core.generator import Generator
 from genvet.core.report import Measure
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Picture, Probe, Result
-from genvet.nets.fast import price, rows
+from genvet.nets.fast import affordable, price, rows
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,9 +55,14 @@ class Appearance(Probe):
 
     source: ClassVar[str] = "Devil in the GAN, section III-B: output inspections"
     smoke: ClassVar[dict[str, Any]] = {"count": 8}
+    depths: ClassVar[dict[str, dict[str, Any] | None]] = {"quick": {"operations": 5e11}}
 
     count: int = Field(default=64, ge=1, le=4096)
     """How many samples are drawn and shown."""
+    operations: float = Field(default=2e12, gt=0)
+    """Fewer are drawn where they would cost more floating-point operations; under 4, none are."""
 
     def __call__(self, target: Generator, given: Nothing, rng: Rng) -> Ordinary:
-        return Ordinary(x=target.sample(self.count, rng.fork("samples"), batch=rows(price(target), 16)))
+        cost = price(target)
+        count = min(self.count, affordable(cost, self.operations, min(4, self.count)))
+        return Ordinary(x=target.sample(count, rng.fork("samples"), batch=rows(cost, 16)))

@@ -20,7 +20,11 @@ from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.clusters import k_means
 from genvet.maths.distances import Smallest, coarse, exact, squared_distances
 from genvet.maths.statistics import clopper_pearson, rank_p_value, rule_of_three
-from genvet.nets.fast import Swift, price, redraw, rows, stream, swift
+from genvet.nets.cost import Cost
+from genvet.nets.fast import Swift, affordable, price, redraw, rows, stream, swift
+
+LEAST = 16
+"""Fewer samples than this say nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +151,7 @@ class BruteForce(Probe):
     samples: int = Field(default=200_000, ge=1)
     """How many samples are drawn; none is kept but the few that matter."""
     operations: float = Field(default=5e13, gt=0)
-    """Fewer samples are drawn where they would cost more floating-point operations than this, but never under 256."""
+    """Fewer samples are drawn where they would cost more floating-point operations than this; under 16, none are."""
     keep: int = Field(default=16, ge=1, le=64)
     """How many are shown for each target, and of the most unusual ones."""
     near: float = Field(default=0.01, gt=0)
@@ -161,11 +165,17 @@ class BruteForce(Probe):
 
     def __call__(self, target: Generator, given: Known, rng: Rng) -> Drawn:
         cost = price(target)
-        n, batch = min(self.samples, max(256, int(self.operations // cost.operations))), rows(cost, self.batch)
+        n, batch = self._count(cost), rows(cost, self.batch)
         draws, search = rng.fork("samples"), _Search(self, target, given, rng, n, batch)
         for start, x in track(stream(search.fast, n, draws, batch), -(-n // batch), "samples"):
             search.see(x, start)
         return search.result(draws)
+
+    def _count(self, cost: Cost) -> int:
+        """How many samples; where not all are affordable, half of the operations go into what comes before and after
+        the stream."""
+        count = affordable(cost, self.operations, min(LEAST, self.samples))
+        return self.samples if count >= self.samples else max(min(LEAST, self.samples), count // 2)
 
 
 class _Search:
@@ -173,11 +183,13 @@ class _Search:
 
     def __init__(self, config: BruteForce, generator: Generator, given: Known, rng: Rng, n: int, batch: int) -> None:
         self.config, self.generator, self.given, self.n, self.batch = config, generator, given, n, batch
-        z = generator.latent.sample(0, min(32, batch), rng.fork("samples"))
+        z = generator.latent.sample(0, min(32, batch, max(1, n // 8)), rng.fork("samples"))
         self.fast: Swift = swift(generator, z, generator.latent.labels(0, len(z)))
         device, k = generator.device, 2 * config.keep + 16
         none = torch.empty(0, *generator.shape)
         self.targets = given.targets.fitting(generator.shape) if given.targets else none
+        # The shortlists are drawn again in the end: all together they cost less than the stream.
+        k = min(k, max(1, n // (2 * len(self.targets) + 4)))
         self.flat = self.targets.flatten(1).to(device)
         self.reference = coarse(_some(given.reference, config.references, generator, rng)).to(device)
         self.features = torch.cat([self.reference, coarse(self.targets).to(device)])
@@ -191,8 +203,9 @@ class _Search:
 
     def _look_first(self, rng: Rng) -> None:
         """A short first pass: centres of the generator's own samples, and how far an ordinary one is from a target."""
-        count = min(2048, max(256, self.n // 50))
-        passing = [(coarse(x), squared_distances(x.flatten(1), self.flat)) for _, x in self._stream(count, rng)]
+        count = min(self.n, 2048, max(256, self.n // 50))
+        first = track(self._stream(count, rng), -(-count // self.batch), "first samples")
+        passing = [(coarse(x), squared_distances(x.flatten(1), self.flat)) for _, x in first]
         features = torch.cat([f for f, _ in passing]).cpu()
         centres = k_means(features, self.config.clusters, rng.fork("clusters").block())
         self.centres = centres.to(self.flat.device)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from genvet.core.data import Images
+from genvet.core.errors import TooCostly
 from genvet.core.generator import Generator
 from genvet.core.printable import printable
 from genvet.core.report import Figure, Measure, Table
@@ -147,14 +148,13 @@ class Reconstruct(Probe):
     steps: int = Field(default=200, ge=1)
     """Steps of Adam in each search."""
     operations: float = Field(default=1e14, gt=0)
-    """Where it costs more floating-point operations, restarts fall to 1, then steps to 50, then controls go."""
+    """Where it costs more floating-point operations, restarts fall to 1, then steps to 50, then controls, then all."""
     near: float = Field(default=0.01, gt=0)
     """Mean squared error a value, range [-1, 1], that a target must reach before controls are searched for at all."""
 
     def __call__(self, target: Generator, given: Known, rng: Rng) -> Reconstruction:
         targets, generator, cost = given.targets.fitting(target.shape), fixed(target), price(target)
-        cheapest = (1, min(self.steps, 50))
-        restarts, steps = self.affordable(len(targets), target, cost) or cheapest
+        restarts, steps = self.affordable(len(targets), target, cost) or self._too_costly(len(targets), target, cost)
         starts = Starts.of(target.latent, restarts, rng.fork("starts"))
         found = search(generator, targets, starts, steps, rows(cost))
         z, start = found.best()
@@ -183,6 +183,12 @@ class Reconstruct(Probe):
                 return restarts, self.steps
         steps = int(self.operations // (one * (1 + 2 * (not sphere))))
         return (1, steps) if steps >= min(self.steps, 50) else None
+
+    def _too_costly(self, images: int, generator: Generator, cost: Cost) -> NoReturn:
+        starts = 1 if generator.latent.distribution == "sphere" else 3
+        least = 3.0 * cost.operations * images * starts * min(self.steps, 50)
+        hint = "give fewer targets, or choose a greater depth"
+        raise TooCostly(f"searching for {images} targets", cost=least, allowed=self.operations, hint=hint)
 
 
 def _calibrated(
