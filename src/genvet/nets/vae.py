@@ -19,6 +19,7 @@ from genvet.nets.candidate import Candidate
 from genvet.nets.layer_shapes import LayerShapes, chained, inputs, layer_shapes, natural, outputs, weighty
 from genvet.nets.sketch import ACTIVATIONS, Sketch, geometries, image_shape, joined, linear, settled_by, size_in
 from genvet.nets.stack import Layer, activation, filled, rebuilt
+from genvet.nets.vae_network import build as build
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "activation": ACTIVATIONS,
