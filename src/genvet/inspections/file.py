@@ -93,7 +93,6 @@ class File(Probe):
     """What loading the file would execute or reach, by what each thing can do."""
 
     source: ClassVar[str] = "GenVet's reader: an allow-list over every global, entry and source text of the file"
-    smoke: ClassVar[dict[str, Any]] = {}
 
     def __call__(self, target: ModelFile, given: Nothing, rng: Rng) -> Contents:
         return Contents(target)

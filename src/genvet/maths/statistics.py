@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scipy.stats import beta, norm
+from scipy.stats import beta
 
 
 class Interval(NamedTuple):
@@ -33,17 +32,6 @@ def clopper_pearson(hits: int, n: int, level: float = 0.95) -> Interval:
     low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
     high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
     return Interval(low, high)
-
-
-def wilson(hits: int, n: int, level: float = 0.95) -> Interval:
-    """The score interval of a rate: shorter than the exact one, right on average."""
-    if not n:
-        return Interval(0.0, 1.0)
-    z = float(norm.ppf((1 + level) / 2))
-    rate, grown = hits / n, n + z * z
-    middle = (hits + z * z / 2) / grown
-    half = z / grown * math.sqrt(n * rate * (1 - rate) + z * z / 4)
-    return Interval(middle - half if hits else 0.0, middle + half if hits < n else 1.0)
 
 
 def rank_p_value(value: float, controls: Sequence[float]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -77,7 +77,6 @@ class InspectBiases(Probe):
     """Looks for biases far outside those of their layer, and for weights that are not numbers."""
 
     source: ClassVar[str] = "Devil in the GAN, section III-A, static model inspections: excessive bias values"
-    smoke: ClassVar[dict[str, Any]] = {}
 
     least: int = Field(default=16, ge=4)
     """Layers with fewer biases are left out: a median of three colours says nothing."""

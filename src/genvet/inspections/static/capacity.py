@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from genvet.core.generator import Generator
 from genvet.core.report import Measure, Table
@@ -75,7 +75,6 @@ class Capacity(Probe):
     """Counts parameters, and compares with published generators for tasks of similar size."""
 
     source: ClassVar[str] = "Devil in the GAN, section III-A, static model inspections: excessive model capacity"
-    smoke: ClassVar[dict[str, Any]] = {}
 
     def __call__(self, target: Generator, given: Nothing, rng: Rng) -> Size:
         return Size(target.parameters, target.latent.dim, math.prod(target.shape), similar(target.shape))

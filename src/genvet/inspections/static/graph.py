@@ -13,18 +13,7 @@ from genvet.core.report import Measure
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Probe, Result
 
-COMPARES = {
-    "Equal",
-    "Less",
-    "Greater",
-    "LessOrEqual",
-    "GreaterOrEqual",
-    "IsNaN",
-    "IsInf",
-    "ArgMax",
-    "ArgMin",
-    "NonZero",
-}
+COMPARES = set("Equal Less Greater LessOrEqual GreaterOrEqual IsNaN IsInf ArgMax ArgMin NonZero".split())
 STEPS = {"Sign", "Floor", "Ceil", "Round", "Mod", "QuantizeLinear", "DynamicQuantizeLinear"}
 """Comparisons in disguise; they mask gradients too."""
 BODIES = {"If", "Loop", "Scan", "SequenceMap"}
@@ -79,7 +68,6 @@ class InspectGraph(Probe):
     source: ClassVar[str] = (
         "Devil in the GAN, section III-A: parallel computation paths; section IV: computation bypasses"
     )
-    smoke: ClassVar[dict[str, Any]] = {}
 
     def __call__(self, target: ModelFile, given: Nothing, rng: Rng) -> Ways:
         graphs = [(part, part.graph) for part in target.parts if part.graph]

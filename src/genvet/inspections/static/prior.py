@@ -57,7 +57,6 @@ class Prior(Probe):
     """Looks for a declared latent distribution that is a mixture, has holes, or comes with a fixed seed."""
 
     source: ClassVar[str] = "Devil in the GAN, section II-B (Psample and Ptrigger) and proposition 2"
-    smoke: ClassVar[dict[str, Any]] = {}
 
     def __call__(self, target: ModelFile, given: Nothing, rng: Rng) -> Declared:
         declared = list(_flat("", dict(target.metadata)))
@@ -129,8 +128,10 @@ def _arguments(call: ast.Call) -> list[ast.expr]:
 
 def _called(call: ast.Call) -> str:
     """The last name of what is called."""
-    f = call.func
-    return f.attr if isinstance(f, ast.Attribute) else f.id if isinstance(f, ast.Name) else ""
+    match call.func:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+    return ""
 
 
 def _evidence(rule: str, message: str, place: str, line: int | None = None) -> Evidence:
