@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from genvet.core.data import Images
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
-from genvet.files.convert import load_saved, save
+from genvet.files.convert import load_saved, save, save_part
+from genvet.files.load import load
 from genvet.nets import vae
 from genvet.nets.vae_network import Encoder
 from genvet.training.variational import Given, Variational
@@ -43,6 +44,10 @@ def test_it_learns_digits_and_its_encoder_finds_the_latents_back(tmp_path: Path)
     assert torch.corrcoef(torch.stack([z.flatten(), found.flatten()]))[0, 1] > 0.7
     assert (back - x).square().mean() < 0.5 * (x.mean(0) - x).square().mean()
     assert trained.losses["reconstruction"][-50:].mean() < 0.8 * trained.losses["reconstruction"][:5].mean()
+    save_part(trained.encoder, tmp_path / "e.safetensors", {})
+    assert list(load(tmp_path / "e.safetensors").not_generators.values()) == [
+        "an encoder: images of 1 channel -> 12 numbers"
+    ]
     save(trained.generator, tmp_path / "g.safetensors")
     again = load_saved(tmp_path / "g.safetensors")
     assert again.name == "vae" and torch.equal(again.sample(5, Rng(3)), trained.generator.sample(5, Rng(3)))

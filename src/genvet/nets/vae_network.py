@@ -52,14 +52,19 @@ class Encoder(nn.Module):
         super().__init__()
         check(latent, capacity, size, channels)
         c, end = capacity, size // 4
-        self.conv1 = nn.Conv2d(channels, c, 4, 2, 1)
-        self.conv2 = nn.Conv2d(c, 2 * c, 4, 2, 1)
-        self.mean = nn.Linear(2 * c * end * end, latent)
-        self.logvar = nn.Linear(2 * c * end * end, latent)
+        layers: list[tuple[str, nn.Module]] = [
+            ("conv1", nn.Conv2d(channels, c, 4, 2, 1)),
+            ("relu1", nn.ReLU()),
+            ("conv2", nn.Conv2d(c, 2 * c, 4, 2, 1)),
+            ("relu2", nn.ReLU()),
+            ("flat", nn.Flatten()),
+            ("moments", nn.Linear(2 * c * end * end, 2 * latent)),
+        ]
+        self.encoder = nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.conv2(self.conv1(x).relu()).relu().flatten(1)
-        return self.mean(hidden), self.logvar(hidden)
+        mean, logvar = self.encoder(x).chunk(2, dim=1)
+        return mean, logvar
 
 
 def check(latent: int, capacity: int, size: int, channels: int) -> None:
