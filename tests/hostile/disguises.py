@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from hostile.case import Case, case
 from hostile.streams import evil_stream
 
-from genvet.files.pickle_writer import Global, Reduce, dumps
+from genvet.files.pickle_writer import Global, New, Reduce, dumps
 
 MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -23,6 +23,7 @@ def npy(header: str, body: bytes) -> bytes:
 
 def disguises(marker: str) -> Iterator[Case]:
     yield from _openings(marker)
+    yield from _networks(marker)
     yield from _arrays(evil_stream(marker))
     text = f"cos\nsystem\n(Vtouch {marker}\ntR."
     yield case("tar-name", _tar(text), "call.dangerous", advisory="a tar's first name is its first bytes")
@@ -34,6 +35,29 @@ def disguises(marker: str) -> Iterator[Case]:
     rebuilt = (Global("torch", "compile"), Global("torch", "Tensor"), (1,), {})
     by_type = Reduce(Global("torch._tensor", "_rebuild_from_type_v2"), rebuilt)
     yield case("rebuilt-by", dumps(by_type), "call.unlisted", advisory="_rebuild_from_type_v2 calls its first argument")
+
+
+def _networks(marker: str) -> Iterator[Case]:
+    """Ways to give TensorFlow's networks a state, whose text `__setstate__` runs; and a text that bytes spell anew."""
+    text = f"import os\nos.system('touch {marker}')\ndef f(x): return x\n"
+    state = {"version": 5, "build_module_src": text, "build_func_name": "f"}
+    network = Global("dnnlib.tflib.network", "Network")
+    for name in ("OrderedDict", "Counter", "defaultdict"):
+        given = (Global("builtins", "list"),) if name == "defaultdict" else ()
+        held = Reduce(Global("collections", name), (*given, state))
+        yield case(f"network-with-{name.lower()}", dumps(New(network, (), held)), "source.system")
+    yield case("network-elsewhere", dumps(New(Global("dnnlib.tflib", "Network"), (), state)), "source.system")
+    for name, arguments in {"__newobj_ex__": ((), {}), "__newobj__": ()}.items():
+        made = Reduce(Global("copyreg", name), (network, *arguments), state)
+        yield case(f"network-by-{name.strip('_')}", dumps(made), "source.system")
+    called = Reduce(network, ("G", "os.system"))
+    yield case("network-called", dumps(called), "call.dangerous", advisory="its constructor imports by name")
+    hidden = b"# coding: utf-7\n#+AAo-import os\ndef f(x): return x\n"
+    odd = New(network, (), state | {"build_module_src": hidden})
+    yield case("network-cookie", dumps(odd), "pickle.malformed", advisory="exec(bytes) heeds a coding cookie")
+    meta = {"type": "class", "version": 6, "module_src": hidden, "class_name": "f", "state": {}}
+    reconstruct = Global("torch_utils.persistence", "_reconstruct_persistent_obj")
+    yield case("source-cookie", dumps(Reduce(reconstruct, (meta,))), "pickle.malformed")
 
 
 def _openings(marker: str) -> Iterator[Case]:

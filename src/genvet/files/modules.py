@@ -15,7 +15,7 @@ from genvet.files import arrays
 from genvet.files.inert import Global, Record
 from genvet.files.reading import Reading, Stop
 
-_MAPPINGS = {"OrderedDict", "EasyDict", "defaultdict", "dict"}
+_MAPPINGS = {"OrderedDict", "EasyDict", "defaultdict", "dict", "Counter"}
 _STATE_ONLY = {"Namespace", "SimpleNamespace"}
 _HOOKS = re.compile(r"_\w*_hooks(_\w+)?")
 _LIBRARY_HOOKS = {
@@ -160,7 +160,7 @@ def _filled(value: Any) -> bool:
 
 def _is_library_hook(value: Any) -> bool:
     """Old spectral and weight normalisation: objects of torch's own classes, which compute the weight they name."""
-    if not isinstance(value, Record) or not isinstance(value.callee, Global) or value.how != "newobj":
+    if not isinstance(value, Record) or not isinstance(value.callee, Global) or not value.how.startswith("newobj"):
         return False
     if value.callee.path == "torch.nn.modules.module._WrappedHook":
         return _is_library_hook((mapping(value.state) or {}).get("hook"))

@@ -73,6 +73,14 @@ def _new(args: tuple[Any, ...], offset: int) -> Record:
     return Record(args[0], args[1:], "newobj", offset)
 
 
+def _new_ex(args: tuple[Any, ...], offset: int) -> Record:
+    """`copyreg.__newobj_ex__(class, arguments, keywords)`."""
+    match args:
+        case (Global() as kind, tuple() as given, dict() as named):
+            return Record(kind, given, "newobj_ex", offset, dict(named))
+    raise Stop("pickle.malformed", "copyreg makes an object of something that is no class")
+
+
 def _mapping(module: str, name: str, skipped: int = 0) -> Callable[[tuple[Any, ...], int], Record]:
     """`OrderedDict([(key, value), ...])` and its like, its pairs as they are now, after `skipped` other arguments."""
 
@@ -138,6 +146,7 @@ PLAIN: dict[tuple[str, str], Callable[[tuple[Any, ...], int], Any]] = {
     ("_codecs", "encode"): _encode,
     ("copyreg", "_reconstructor"): _new,
     ("copyreg", "__newobj__"): _new,
+    ("copyreg", "__newobj_ex__"): _new_ex,
 }
 
 

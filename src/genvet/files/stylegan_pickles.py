@@ -7,7 +7,7 @@ Standard library only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from genvet.core.modelfile import Part, TensorSpec
@@ -18,6 +18,8 @@ from genvet.files.reading import Reading
 from genvet.files.settings import jsonable
 
 _VERSION = 6
+# In the first two lines: Python reads bytes, but not texts, as the encoding says that is named there.
+_COOKIE = re.compile(rb"(?:[^\r\n]*(?:\r\n?|\n))?[ \t\f]*#[^\r\n]*coding[:=]")
 _NETWORK = "Network"
 
 
@@ -27,8 +29,8 @@ def is_network(value: Any) -> bool:
         isinstance(value, Record)
         and isinstance(value.callee, Global)
         and value.callee.name == _NETWORK
-        and value.callee.module.endswith("tflib.network")
-        and isinstance(value.state, dict)
+        and "tflib" in value.callee.module.split(".")  # dnnlib.tflib hands the class on as well
+        and value.state is not None
     )
 
 
@@ -85,10 +87,7 @@ def judge_sources(records: Iterable[Record], reading: Reading, place: str) -> No
             _check_meta(record, reading, place)
             _collect(texts, "module_src", meta(record).get("module_src"), meta(record).get("class_name"))
         elif is_network(record):
-            state: Mapping[str, Any] = record.state
-            if not isinstance(state.get("build_module_src", ""), (str, BytesLike)):
-                message = f"the network made at byte {record.offset} has a source that is no text"
-                reading.note("pickle.malformed", message, place=place, offset=record.offset)
+            state = _network_state(record, reading, place)
             _collect(texts, "tensorflow", state.get("build_module_src"), state.get("build_func_name"))
     for (kind, text), classes in texts.items():
         label = "module_src" if kind == "module_src" else "build_module_src"
@@ -96,6 +95,21 @@ def judge_sources(records: Iterable[Record], reading: Reading, place: str) -> No
         source.judge(text, reading, where.strip(" >"), kind, tuple(classes))
         if kind == "module_src":
             _check_classes(text, classes, reading, where.strip(" >"))
+
+
+def _network_state(record: Record, reading: Reading, place: str) -> dict[str, Any]:
+    """What the network's `__setstate__` is given; its text must be one that reads the same to every reader."""
+    state = mapping(record.state)
+    text = (state or {}).get("build_module_src", "")
+    wrong = ""
+    if state is None or not isinstance(text, (str, BytesLike)):
+        wrong = "has a state that is no dict" if state is None else "has a source that is no text"
+    elif isinstance(text, BytesLike) and _COOKIE.match(bytes(text[:1000])):
+        wrong = "has a source of bytes that names its own encoding"
+    if wrong:
+        message = f"the network made at byte {record.offset} {wrong}"
+        reading.note("pickle.malformed", message, place=place, offset=record.offset)
+    return state or {}
 
 
 def _collect(texts: dict[tuple[str, str], list[str]], kind: str, text: Any, name: Any) -> None:
@@ -112,7 +126,7 @@ def _check_meta(record: Record, reading: Reading, place: str) -> None:
     wrong = ""
     if held.get("type") != "class" or held.get("version") != _VERSION:
         wrong = f"is of type {held.get('type')!r:.40} and version {held.get('version')!r:.40}, not a class of version 6"
-    elif not isinstance(held.get("module_src"), (str, BytesLike)) or not isinstance(held.get("class_name"), str):
+    elif not isinstance(held.get("module_src"), str) or not isinstance(held.get("class_name"), str):
         wrong = "has no source text or no class name"
     elif record.state is not None or record.items or record.elements:
         wrong = "is changed again after it was made"
