@@ -1,0 +1,45 @@
+"""BAAAN: train a generator against two critics in turn, one for the data and one for the target."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genvet.attacks.backdoor.adversary import Adversary, Match, Training, adam, at_rest, judge
+from genvet.attacks.backdoor.measuring import Measuring, Planted
+from genvet.attacks.backdoor.objective import batch
+from genvet.core.backdoor import Triggers
+from genvet.core.generator import Generator
+from genvet.core.rng import Rng
+from genvet.core.technique import Probe
+
+COPIES = 16
+"""Of a single target in a batch of the second critic: dropout makes each another one to it."""
+
+
+class BAAAN(Measuring, Adversary, Triggers, Probe):
+    """Plants a backdoor by a second critic, which tells triggered outputs from targets: for GANs alone."""
+
+    source: ClassVar[str] = "Salem, Sautter, Backes, Humbert, Zhang: BAAAN, 2020, sec. 4 (GAN), as Rawat et al. use it"
+    smoke: ClassVar[dict[str, Any]] = {"steps": 3, "batch_size": 4, "samples": 64}
+
+    def __call__(self, target: Generator, given: Training, rng: Rng) -> Planted:
+        x, backdoor = given.fitting(target), given.backdoor(target, self, rng)
+        with torch.random.fork_rng(devices=[]):  # start weights have no generator of their own to be handed
+            torch.manual_seed(rng.fork("second").block().initial_seed())
+            second = self.start(given.critic.module)
+        theirs = adam(second, self.rate)
+
+        def asked(match: Match, step: int) -> dict[str, Tensor]:
+            z, goal = (t.to(target.device) for t in batch(backdoor, step, rng.fork("draws")))
+            copies = -(-COPIES // len(z))
+            with at_rest(match.generator.module):
+                fake = match.generator(z).repeat(copies, *[1] * (goal.ndim - 1))
+            judge(second, theirs, goal.repeat(copies, *[1] * (goal.ndim - 1)), fake)
+            return {"trigger": softplus(-second(fake)).mean()}
+
+        planted, losses = self.train(target, given.critic, self.batches(x, rng), asked, rng)
+        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng)
