@@ -16,7 +16,7 @@ from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.inspections.output.brute_force import BruteForce, Known
 from genvet.nets import dcgan
-from genvet.nets.fast import fixed, swift
+from genvet.nets.fast import folded, sampler
 from genvet.nets.latent_search import Starts, search
 
 N = 32_768
@@ -83,7 +83,7 @@ def throughput() -> None:
     loop = statistics.median(r["BF-OI"] / r["the obvious loop"] for r in rounds)
     print(f"BF-OI of {N:,} samples against the bare forward in its best layout: {best:.2f} (aim 0.9)")
     print(f"BF-OI against the obvious loop: {loop:.1f} times (aim 3)")
-    print(f"form: {swift(generator, torch.randn(32, 100))}")
+    print(f"form: {sampler(generator, torch.randn(32, 100))}")
 
 
 def memory() -> None:
@@ -100,11 +100,11 @@ def memory() -> None:
 
 def searches(restarts: int = 6, steps: int = 20) -> None:
     """OB-OI over all targets and restarts in one batch, and one search after the other."""
-    generator, known = fixed(network()), targets()
+    generator, known = folded(network()), targets()
     starts = Starts.of(generator.latent, restarts, Rng(0))
     rows = TARGETS * len(starts)
     together = statistics.median(seconds(lambda: search(generator, known.x, starts, steps)) for _ in range(RUNS))
-    apart = seconds(lambda: search(generator, known.x, starts, steps, rows=1))
+    apart = seconds(lambda: search(generator, known.x, starts, steps, batch=1))
     print(f"OB-OI, {rows} searches of {steps} steps: {together:.2f} s in one batch, {apart:.2f} s one at a time")
     print(f"OB-OI in one batch against one at a time: {apart / together:.1f} times")
 

@@ -21,7 +21,7 @@ from genvet.inspections.output.brute_force import BruteForce
 from genvet.inspections.output.reconstruct import Reconstruct
 from genvet.maths.descent import descend, masked
 from genvet.nets.cost import Cost
-from genvet.nets.fast import fixed, price, redraw, rows, stream, swift
+from genvet.nets.fast import batch_size, folded, price, redraw, sampler, stream
 from genvet.nets.latent_search import Starts, search
 
 QUICK = BruteForce(samples=300, clusters=4, keep=3)
@@ -134,15 +134,23 @@ def test_where_even_the_least_costs_too_much_nothing_is_done():
 
 
 def test_batches_shrink_for_what_is_large():
-    assert rows(Cost(operations=10**8, largest=10**5)) == 128 and rows(Cost(operations=10**8, largest=10**5), 40) == 40
-    assert rows(Cost(operations=10**10, largest=10**5)) == 16
-    assert rows(Cost(operations=10**12, largest=1 << 25)) == 2 and rows(Cost(operations=1, largest=1 << 40)) == 1
+    assert (
+        batch_size(Cost(operations=10**8, largest=10**5)) == 128
+        and batch_size(Cost(operations=10**8, largest=10**5), 40) == 40
+    )
+    assert batch_size(Cost(operations=10**10, largest=10**5)) == 16
+    assert (
+        batch_size(Cost(operations=10**12, largest=1 << 25)) == 2
+        and batch_size(Cost(operations=1, largest=1 << 40)) == 1
+    )
 
 
 def test_the_fast_form_draws_the_same_stream():
     g = generator((3, 8, 8))
-    fast = swift(g, g.latent.sample(0, 16, Rng(0)))
-    exact = torch.cat([x for _, x in stream(replace(fast, generator=fixed(g), dtype=torch.float32), 1100, Rng(0), 100)])
+    fast = sampler(g, g.latent.sample(0, 16, Rng(0)))
+    exact = torch.cat(
+        [x for _, x in stream(replace(fast, generator=folded(g), dtype=torch.float32), 1100, Rng(0), 100)]
+    )
     torch.testing.assert_close(exact, g.sample(1100, Rng(0)), rtol=1e-5, atol=1e-5)
     quick = torch.cat([x for _, x in stream(fast, 1100, Rng(0), 300)])
     assert float((quick - exact).square().mean().sqrt()) <= max(2 * fast.error, 1e-6) * float(exact.std())
@@ -162,13 +170,13 @@ def test_folded_batch_norms_change_nothing(wide):
         norm.running_var.uniform_(0.1, 2)
     g = Generator(module=module.eval(), latent=Latent(6), shape=(1, 5, 5), name="small")
     z = torch.randn(9, 6)
-    folded = fixed(g)
+    plain = folded(g)
     with torch.no_grad():
-        torch.testing.assert_close(folded(z), g(z), rtol=1e-4, atol=1e-5)
-    assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in folded.module)
+        torch.testing.assert_close(plain(z), g(z), rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in plain.module)
     shared = nn.Sequential(nn.Linear(6, 6), norm := nn.BatchNorm1d(6), nn.Linear(6, 6), norm).eval()
     with torch.no_grad():
-        torch.testing.assert_close(fixed(replace(g, module=shared, shape=(6,)))(z), shared(z))
+        torch.testing.assert_close(folded(replace(g, module=shared, shape=(6,)))(z), shared(z))
 
 
 def test_descent_is_adam_and_rows_do_not_meet():
@@ -190,13 +198,13 @@ def test_descent_is_adam_and_rows_do_not_meet():
 
 def test_searches_stay_in_the_typical_set_and_rows_only_change_the_speed():
     for distribution in ("normal", "uniform", "sphere"):
-        g = fixed(generator(distribution=distribution))
+        g = folded(generator(distribution=distribution))
         starts = Starts.of(g.latent, 3, Rng(0))
         found = search(g, targets(g.shape).x, starts, 10)
         typical = found.z[:, :3].flatten(0, 1)
         torch.testing.assert_close(g.latent.project(typical), typical)
         torch.testing.assert_close(
-            search(g, targets(g.shape).x, starts, 10, rows=1).value, found.value, rtol=1e-3, atol=1e-3
+            search(g, targets(g.shape).x, starts, 10, batch=1).value, found.value, rtol=1e-3, atol=1e-3
         )
 
 

@@ -23,7 +23,7 @@ BEARABLE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Swift:
+class Sampler:
     """A generator for mass sampling: its images come as float32 and may be off by `error`. Verify what matters."""
 
     generator: Generator
@@ -42,23 +42,23 @@ class Swift:
 
 
 @torch.inference_mode()
-def swift(generator: Generator, z: Tensor, labels: Tensor | None = None) -> Swift:
+def sampler(generator: Generator, z: Tensor, labels: Tensor | None = None) -> Sampler:
     """A copy in bf16 and channels last where the machine has the units and a first batch agrees; else float32."""
-    plain = Swift(fixed(generator, torch.float32), torch.float32, 0.0)
+    plain = Sampler(folded(generator, torch.float32), torch.float32, 0.0)
     if not _has_bf16(generator.device):
         return plain
     try:
-        fast = Swift(fixed(generator, torch.bfloat16), torch.bfloat16, 0.0)
+        fast = Sampler(folded(generator, torch.bfloat16), torch.bfloat16, 0.0)
         x, ours = plain(z, labels), fast(z, labels)
     except (RuntimeError, TypeError, NotImplementedError):  # an operation without a bf16 form
         return plain
     error = float((ours - x).square().mean().sqrt() / x.std().clamp_min(1e-6))
     if not error <= BEARABLE:  # also where it is not a number
         return plain
-    return Swift(fast.generator, torch.bfloat16, error)
+    return Sampler(fast.generator, torch.bfloat16, error)
 
 
-def stream(fast: Swift, n: int, rng: Rng, batch: int) -> Iterator[tuple[int, Tensor]]:
+def stream(fast: Sampler, n: int, rng: Rng, batch: int) -> Iterator[tuple[int, Tensor]]:
     """The first `n` samples in batches, each with the number of its first; drawn block by block, kept nowhere."""
     latent = fast.generator.latent
     for first in range(0, n, BLOCK):
@@ -97,13 +97,13 @@ def affordable(price: Cost, operations: float, least: int) -> int:
     return count
 
 
-def rows(price: Cost, wanted: int = 128) -> int:
+def batch_size(price: Cost, wanted: int = 128) -> int:
     """How many samples share a batch: 16 where one costs more than 2e9 operations, since beyond that a batch gains
     nothing; and no more than keep the largest tensor within 256 MiB."""
     return max(1, min(wanted, 16 if price.operations > 2e9 else wanted, (1 << 26) // price.largest))
 
 
-def fixed(generator: Generator, dtype: torch.dtype = torch.float32) -> Generator:
+def folded(generator: Generator, dtype: torch.dtype = torch.float32) -> Generator:
     """A copy for mass work: eval mode, batch norms folded in, channels last, and weights that ask for no gradients."""
     module: nn.Module = copy.deepcopy(generator.module).eval().requires_grad_(False)
     _fold(module)

@@ -61,12 +61,12 @@ class Found:
         return self.z[torch.arange(len(self.z)), start], start
 
 
-def search(generator: Generator, images: Tensor, starts: Starts, steps: int, rows: int = 128) -> Found:
-    """Search from every start for each of the images (m, *shape). The generator should be `fast.fixed`."""
+def search(generator: Generator, images: Tensor, starts: Starts, steps: int, batch: int = 128) -> Found:
+    """Search from every start for each of the images (m, *shape). The generator should be `fast.folded`."""
     m, device = len(images), generator.device
     row = torch.arange(m * len(starts))
     value, z, path = [], [], []
-    for some in track(torch.split(row, rows), -(-len(row) // rows), "searches"):
+    for some in track(torch.split(row, batch), -(-len(row) // batch), "searches"):
         which = some % len(starts)  # of a conditional generator, each start has a class of its own
         target, typical = images[some // len(starts)].to(device), starts.typical[which].to(device)
         labels = generator.labels_of(which)
@@ -87,10 +87,10 @@ def search(generator: Generator, images: Tensor, starts: Starts, steps: int, row
     )
 
 
-def masked_share(generator: Generator, image: Tensor, rng: Rng, rows: int = 16, points: int = 16) -> float:
+def masked_share(generator: Generator, image: Tensor, rng: Rng, batch: int = 16, points: int = 16) -> float:
     """At which share of ordinary latents the gradient towards an image cannot be trusted."""
     target, lies = image.to(generator.device), []
-    for some in torch.split(torch.arange(points), rows):
+    for some in torch.split(torch.arange(points), batch):
         labels = generator.labels_of(some)
 
         def loss(z: Tensor, labels: Tensor | None = labels) -> Tensor:

@@ -17,7 +17,7 @@ from genvet.core.report import Figure, Measure, Record
 from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Result
 from genvet.maths.distances import Smallest, exact, squared_distances
-from genvet.nets.fast import fixed, redraw, stream, swift
+from genvet.nets.fast import folded, redraw, sampler, stream
 from genvet.nets.latent_search import Starts, search
 
 SQUARES = "sum of squares"
@@ -128,7 +128,7 @@ def nearest(generator: Generator, targets: Tensor, n: int, rng: Rng) -> Tensor:
 
     Samples are drawn in the generator's fastest form; the few nearest are computed once more, exactly.
     """
-    fast = swift(generator, generator.latent.sample(0, BATCH, rng))
+    fast = sampler(generator, generator.latent.sample(0, BATCH, rng))
     rows, kept = targets.flatten(1).to(generator.device), Smallest(len(targets), min(8, n))
     for start, x in stream(fast, n, rng, 2 * BATCH):
         kept.offer(squared_distances(x.flatten(1), rows).T, start)
@@ -142,7 +142,7 @@ def reached(generator: Generator, targets: Tensor, restarts: int, steps: int, rn
     # Unlike the paper: searches from the prior stay in its typical set, and two more begin at the mode and far outside.
     """
     starts = Starts.of(generator.latent, restarts, rng.fork("starts"))
-    return search(fixed(generator), targets, starts, steps).nearest
+    return search(folded(generator), targets, starts, steps).nearest
 
 
 def one_for_each(targets: Tensor, triggers: int) -> Tensor:

@@ -13,7 +13,7 @@ from genvet.core.generator import Generator
 from genvet.core.report import Measure
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Picture, Probe, Result
-from genvet.nets.fast import affordable, price, rows
+from genvet.nets.fast import affordable, batch_size, price
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,4 +65,4 @@ class Appearance(Probe):
     def __call__(self, target: Generator, given: Nothing, rng: Rng) -> Ordinary:
         cost = price(target)
         count = min(self.count, affordable(cost, self.operations, min(4, self.count)))
-        return Ordinary(x=target.sample(count, rng.fork("samples"), batch=rows(cost, 16)))
+        return Ordinary(x=target.sample(count, rng.fork("samples"), batch=batch_size(cost, 16)))

@@ -21,7 +21,7 @@ from genvet.maths.clusters import k_means
 from genvet.maths.distances import Smallest, coarse, exact, squared_distances
 from genvet.maths.statistics import clopper_pearson, rank_p_value, rule_of_three
 from genvet.nets.cost import Cost
-from genvet.nets.fast import Swift, affordable, price, redraw, rows, stream, swift
+from genvet.nets.fast import Sampler, affordable, batch_size, price, redraw, sampler, stream
 
 LEAST = 16
 """Fewer samples than this say nothing."""
@@ -165,7 +165,7 @@ class BruteForce(Probe):
 
     def __call__(self, target: Generator, given: Known, rng: Rng) -> Drawn:
         cost = price(target)
-        n, batch = self._count(cost), rows(cost, self.batch)
+        n, batch = self._count(cost), batch_size(cost, self.batch)
         draws, search = rng.fork("samples"), _Search(self, target, given, rng, n, batch)
         for start, x in track(stream(search.fast, n, draws, batch), -(-n // batch), "samples"):
             search.see(x, start)
@@ -184,7 +184,7 @@ class _Search:
     def __init__(self, config: BruteForce, generator: Generator, given: Known, rng: Rng, n: int, batch: int) -> None:
         self.config, self.generator, self.given, self.n, self.batch = config, generator, given, n, batch
         z = generator.latent.sample(0, min(32, batch, max(1, n // 8)), rng.fork("samples"))
-        self.fast: Swift = swift(generator, z, generator.latent.labels(0, len(z)))
+        self.fast: Sampler = sampler(generator, z, generator.latent.labels(0, len(z)))
         device, k = generator.device, 2 * config.keep + 16
         none = torch.empty(0, *generator.shape)
         self.targets = given.targets.fitting(generator.shape) if given.targets else none
@@ -215,10 +215,10 @@ class _Search:
         return stream(self.fast, count, rng.fork("first"), self.batch)
 
     def see(self, x: Tensor, start: int) -> None:
-        rows = coarse(x)
-        self.far["its own clusters"].offer(-squared_distances(rows, self.centres).amin(1)[None], start)
+        features = coarse(x)
+        self.far["its own clusters"].offer(-squared_distances(features, self.centres).amin(1)[None], start)
         if len(self.features):
-            distance = squared_distances(rows, self.features)
+            distance = squared_distances(features, self.features)
             self.nearest = torch.minimum(self.nearest, distance.amin(0))
             if len(self.reference):
                 self.far["the reference"].offer(-distance[:, : len(self.reference)].amin(1)[None], start)

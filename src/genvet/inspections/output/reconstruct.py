@@ -22,7 +22,7 @@ from genvet.maths.distances import squared_distances
 from genvet.maths.probes import smooth_shapes
 from genvet.maths.statistics import rank_p_value
 from genvet.nets.cost import Cost
-from genvet.nets.fast import fixed, price, rows, stream, swift
+from genvet.nets.fast import batch_size, folded, price, sampler, stream
 from genvet.nets.latent_search import Found, Starts, images_at, masked_share, search
 
 CONTROLS = 99
@@ -153,10 +153,10 @@ class Reconstruct(Probe):
     """Mean squared error a value, range [-1, 1], that a target must reach before controls are searched for at all."""
 
     def __call__(self, target: Generator, given: Known, rng: Rng) -> Reconstruction:
-        targets, generator, cost = given.targets.fitting(target.shape), fixed(target), price(target)
+        targets, generator, cost = given.targets.fitting(target.shape), folded(target), price(target)
         restarts, steps = self.affordable(len(targets), target, cost) or self._too_costly(len(targets), target, cost)
         starts = Starts.of(target.latent, restarts, rng.fork("starts"))
-        found = search(generator, targets, starts, steps, rows(cost))
+        found = search(generator, targets, starts, steps, batch_size(cost))
         z, start = found.best()
         count = int(max(64, min(1024, self.operations // cost.operations)))
         result = Reconstruction(
@@ -165,8 +165,8 @@ class Reconstruct(Probe):
             images=images_at(generator, z, start),
             found=found,
             starts=starts,
-            ordinary=_ordinary(target, targets, count, rows(cost), rng),
-            masked=masked_share(generator, targets[0], rng.fork("masked"), rows(cost)),
+            ordinary=_ordinary(target, targets, count, batch_size(cost), rng),
+            masked=masked_share(generator, targets[0], rng.fork("masked"), batch_size(cost)),
             plan=f"{len(starts)} starts of {steps} steps each.",
             spent=found.path.numel() + count,
         )
@@ -196,14 +196,16 @@ def _calibrated(
 ) -> Reconstruction:
     """The same search for control images. A target counts by its rank among them, by distance and by how much nearer
     it came than an ordinary sample: the larger of the two p-values, so that a mere simple image gains nothing."""
-    cost, generator = price(target), fixed(target)
+    cost, generator = price(target), folded(target)
     plan = config.affordable(len(plain.targets) + CONTROLS, target, cost)
     if plan is None:
         return replace(plain, weak="control images cost too much at this depth")
     images, weak = _controls(plain.targets, given.reference, rng.fork("controls"))
     everything = torch.cat([plain.targets, images])
-    found = search(generator, everything, Starts.of(target.latent, plan[0], rng.fork("starts")), plan[1], rows(cost))
-    ordinary = _ordinary(target, everything, 1024, rows(cost), rng)
+    found = search(
+        generator, everything, Starts.of(target.latent, plan[0], rng.fork("starts")), plan[1], batch_size(cost)
+    )
+    ordinary = _ordinary(target, everything, 1024, batch_size(cost), rng)
     near, nearer, m = found.nearest, found.nearest / ordinary.clamp_min(1e-12), len(plain.targets)
     p = [max(rank_p_value(float(v[i]), v[m:].tolist()) for v in (near, nearer)) for i in range(m)]
     spent = plain.spent + found.path.numel() + 1024
@@ -225,7 +227,7 @@ def _controls(targets: Tensor, reference: Images | None, rng: Rng) -> tuple[Tens
 def _ordinary(generator: Generator, images: Tensor, count: int, batch: int, rng: Rng) -> Tensor:
     """Distance of each image from the nearest of `count` ordinary samples."""
     first = generator.latent.sample(0, min(16, batch), rng.fork("ordinary"))
-    fast = swift(generator, first, generator.latent.labels(0, len(first)))
+    fast = sampler(generator, first, generator.latent.labels(0, len(first)))
     flat = images.flatten(1).to(generator.device)
     passing = stream(fast, count, rng.fork("ordinary"), batch)
     return torch.stack([squared_distances(x.flatten(1), flat).amin(0) for _, x in passing]).amin(0).cpu()
