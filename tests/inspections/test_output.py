@@ -134,23 +134,18 @@ def test_where_even_the_least_costs_too_much_nothing_is_done():
 
 
 def test_batches_shrink_for_what_is_large():
-    assert (
-        batch_size(Cost(operations=10**8, largest=10**5)) == 128
-        and batch_size(Cost(operations=10**8, largest=10**5), 40) == 40
-    )
+    small = Cost(operations=10**8, largest=10**5)
+    assert batch_size(small) == 128 and batch_size(small, 40) == 40
     assert batch_size(Cost(operations=10**10, largest=10**5)) == 16
-    assert (
-        batch_size(Cost(operations=10**12, largest=1 << 25)) == 2
-        and batch_size(Cost(operations=1, largest=1 << 40)) == 1
-    )
+    assert batch_size(Cost(operations=10**12, largest=1 << 25)) == 2
+    assert batch_size(Cost(operations=1, largest=1 << 40)) == 1
 
 
 def test_the_fast_form_draws_the_same_stream():
     g = generator((3, 8, 8))
     fast = sampler(g, g.latent.sample(0, 16, Rng(0)))
-    exact = torch.cat(
-        [x for _, x in stream(replace(fast, generator=folded(g), dtype=torch.float32), 1100, Rng(0), 100)]
-    )
+    slow = replace(fast, generator=folded(g), dtype=torch.float32)
+    exact = torch.cat([x for _, x in stream(slow, 1100, Rng(0), 100)])
     torch.testing.assert_close(exact, g.sample(1100, Rng(0)), rtol=1e-5, atol=1e-5)
     quick = torch.cat([x for _, x in stream(fast, 1100, Rng(0), 300)])
     assert float((quick - exact).square().mean().sqrt()) <= max(2 * fast.error, 1e-6) * float(exact.std())

@@ -202,10 +202,9 @@ def _calibrated(
         return replace(plain, weak="control images cost too much at this depth")
     images, weak = _controls(plain.targets, given.reference, rng.fork("controls"))
     everything = torch.cat([plain.targets, images])
-    found = search(
-        generator, everything, Starts.of(target.latent, plan[0], rng.fork("starts")), plan[1], batch_size(cost)
-    )
-    ordinary = _ordinary(target, everything, 1024, batch_size(cost), rng)
+    starts, batch = Starts.of(target.latent, plan[0], rng.fork("starts")), batch_size(cost)
+    found = search(generator, everything, starts, plan[1], batch)
+    ordinary = _ordinary(target, everything, 1024, batch, rng)
     near, nearer, m = found.nearest, found.nearest / ordinary.clamp_min(1e-12), len(plain.targets)
     p = [max(rank_p_value(float(v[i]), v[m:].tolist()) for v in (near, nearer)) for i in range(m)]
     spent = plain.spent + found.path.numel() + 1024
