@@ -10,7 +10,7 @@ import torch
 from genvet.core.data import Images
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
-from genvet.core.technique import Trained
+from genvet.core.technique import TrainedGenerator
 from genvet.training.adversarial import Adversarial, Given
 
 
@@ -22,7 +22,7 @@ def bars(n: int = 256, size: int = 8) -> Images:
     return Images(x, tuple(map(str, range(n))))
 
 
-def train(seed: int = 0, **knobs: float) -> Trained:
+def train(seed: int = 0, **knobs: float) -> TrainedGenerator:
     return Adversarial.model_validate({"steps": 3, "batch": 16, "capacity": 4, "latent": 8, **knobs})(
         Given(bars()), Rng(seed)
     )

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from genvet.core.data import Images
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.rng import Rng
-from genvet.core.technique import Trained
+from genvet.core.technique import TrainedGenerator
 from genvet.training.adversarial import Adversarial, Duel, Given
 from genvet.training.checkpoints import STATE, Folder, State, kept_by
 
@@ -31,7 +31,9 @@ def data(seed: int = 0) -> Images:
     return Images(torch.rand(40, 1, 8, 8, generator=Rng(seed, "x").block()) * 2 - 1, ("",) * 40)
 
 
-def train(keeper: Folder | None = None, seed: int = 3, images: Images | None = None, **knobs: float) -> Trained:
+def train(
+    keeper: Folder | None = None, seed: int = 3, images: Images | None = None, **knobs: float
+) -> TrainedGenerator:
     recipe = Adversarial.model_validate({**KNOBS, **knobs})
     if keeper is None:
         return recipe(Given(images or data()), Rng(seed))
@@ -39,7 +41,7 @@ def train(keeper: Folder | None = None, seed: int = 3, images: Images | None = N
         return recipe(Given(images or data()), Rng(seed))
 
 
-def same(a: Trained, b: Trained) -> None:
+def same(a: TrainedGenerator, b: TrainedGenerator) -> None:
     for left, right in ((a.generator.module, b.generator.module), (a.critic, b.critic)):
         assert left is not None and right is not None
         states = left.state_dict(), right.state_dict()

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -42,7 +42,7 @@ def train(
     common: Common = COMMON,
     settings: Any = None,
 ) -> int:
-    """Train a generator on your own images; `genvet train NET --help` lists what its recipe takes.
+    """Train a generator or a classifier on your own images; `genvet train NET --help` lists what its recipe takes.
 
     An interrupted run goes on where it was, to the same result: give the same command again.
 
@@ -134,11 +134,15 @@ def load(recipe: Recipe, path: Path, device: str) -> Any:
     """What the recipe is given: its one kind of data, where the networks are to be."""
     import torch
 
+    from genvet.core.data import Images, Labelled
     from genvet.files.images import load_images
+    from genvet.files.labelled import load_labelled
 
     on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    images = load_images(path)
-    return recipe.gift()(replace(images, x=images.x.to(on)))
+    (kind,) = get_type_hints(recipe.gift()).values()
+    readers: dict[type, Callable[[Path], Images]] = {Images: load_images, Labelled: load_labelled}
+    data = readers[kind](path)
+    return recipe.gift()(replace(data, x=data.x.to(on)))
 
 
 def about(path: Path, given: Any) -> dict[str, str]:
@@ -150,9 +154,15 @@ def about(path: Path, given: Any) -> dict[str, str]:
 
 def write(trained: Trained, folder: Path, data: Mapping[str, str]) -> list[Path]:
     """One file a network; each says how it was trained, and on what."""
+    from genvet.core.technique import TrainedClassifier, TrainedGenerator
+    from genvet.files.classifiers import save_classifier
     from genvet.files.convert import save, save_part
 
     made = {**data, "genvet.training": json.dumps(trained.record)}
+    if isinstance(trained, TrainedClassifier):
+        save_classifier(trained.classifier, folder / "classifier.safetensors", made)
+        return [folder / "classifier.safetensors"]
+    assert isinstance(trained, TrainedGenerator)
     paths = [folder / "generator.safetensors"]
     save(trained.generator, paths[0], made)
     of = {"genvet.of": str(trained.generator.metadata["genvet.config"])}

@@ -42,3 +42,11 @@ class Critic:
     def __call__(self, x: Tensor) -> Tensor:
         score: Tensor = self.module(x)
         return score
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled(Images):
+    """Samples, each of one class: `labels` (n,) are numbers into `classes`."""
+
+    labels: Tensor
+    classes: tuple[str, ...]

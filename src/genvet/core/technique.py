@@ -18,6 +18,7 @@ from genvet.core.rng import Rng
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from genvet.core.classifier import Classifier
     from genvet.core.generator import Generator
 
 
@@ -101,14 +102,26 @@ class Probe(Technique):
 class Trained:
     """What a recipe hands over: networks at rest, how their losses went, and the record that their files carry."""
 
-    generator: Generator
-    """With averaged weights (EMA)."""
-    critic: nn.Module | None = None
-    encoder: nn.Module | None = None
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     """Of every step, by name, (steps,) each."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """Recipe, settings, seed, last losses; plain enough for JSON."""
+    """Recipe, settings, seed, data, last losses; plain enough for JSON."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainedGenerator(Trained):
+    """A generator with averaged weights (EMA), and the network that it was trained with."""
+
+    generator: Generator
+    critic: nn.Module | None = None
+    encoder: nn.Module | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainedClassifier(Trained):
+    """A classifier with averaged weights (EMA)."""
+
+    classifier: Classifier
 
 
 class Recipe(Technique):

@@ -54,9 +54,9 @@ def load_images(path: str | Path, shape: Shape | None = None) -> Images:
             return _from_array(_npz(path), part, shape, path)
         return _decoded(members.in_zip(path, SUFFIXES), part, shape, path)
     if start.startswith(b"\x93NUMPY"):
-        return _from_array(_npy(members.single(path).read(), path), part, shape, path)
+        return _from_array(npy_array(members.single(path).read(), path), part, shape, path)
     if start.startswith((b"\x1f\x8b", b"\0\0\x08")):
-        return _from_array(_idx(path), part, shape, path)
+        return _from_array(idx_array(path), part, shape, path)
     return _decoded([members.single(path)], part, shape, path)
 
 
@@ -160,10 +160,10 @@ def _npz(path: Path) -> Array:
             data = archive.read(wanted)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
             raise BadInput(f"{printable(path)} cannot be read: {printable(error)}") from None
-    return _npy(data, path)
+    return npy_array(data, path)
 
 
-def _npy(data: bytes, path: Path) -> Array:
+def npy_array(data: bytes, path: Path) -> Array:
     """One npy file: plain numbers only, and as many as its header says."""
     file = io.BytesIO(data)
     try:
@@ -181,7 +181,7 @@ def _npy(data: bytes, path: Path) -> Array:
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
-def _idx(path: Path) -> Array:
+def idx_array(path: Path) -> Array:
     """The MNIST family's format: big-endian sizes, then bytes; packed with gzip or not."""
     try:
         with path.open("rb") as plain:

@@ -16,7 +16,7 @@ from genvet.core.data import Images
 from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
-from genvet.core.technique import Recipe, Trained
+from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.nets import dcgan
 from genvet.training.loop import Learner, average, order, run, seeded, update
 
@@ -56,7 +56,7 @@ class Adversarial(Recipe):
     average: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the weight average (EMA)."""
 
-    def __call__(self, given: Given, rng: Rng) -> Trained:
+    def __call__(self, given: Given, rng: Rng) -> TrainedGenerator:
         x = given.images.x
         if x.ndim != 4 or x.shape[2] != x.shape[3] or x.shape[2] % 4:
             expected = "(n, channels, side, side), with a side that is a multiple of 4"
@@ -69,7 +69,7 @@ class Adversarial(Recipe):
         calibrate(duel.averaged, generator, rng)
         kept = {**generator.metadata, "genvet.training": json.dumps(told)}
         trained = replace(generator, module=duel.averaged.eval(), metadata=kept)
-        return Trained(generator=trained, critic=critic.eval(), losses=losses, record=told)
+        return TrainedGenerator(generator=trained, critic=critic.eval(), losses=losses, record=told)
 
 
 class Duel(Learner):

@@ -43,12 +43,14 @@ class Learner:
         """Some samples, for a picture while it runs."""
 
 
-def run(learner: Learner, recipe: Recipe, steps: int, x: Tensor, rng: Rng) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def run(
+    learner: Learner, recipe: Recipe, steps: int, x: Tensor, rng: Rng, labels: Tensor | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Take all steps, or those that a checkpoint leaves; gives the losses of all by name, and the run's record.
 
     Raises Unsupported where a loss or a weight is no finite number: the last good checkpoint stays.
     """
-    kept, told = keeper(), _told(recipe, x, rng)
+    kept, told = keeper(), _told(recipe, {"x": x} if labels is None else {"labels": labels, "x": x}, rng)
     begun = _restored(learner, recipe, steps, told, kept) if kept else State(0, {}, {})
     losses = {k.removeprefix("loss/"): t.tolist() for k, t in begun.tensors.items() if k.startswith("loss/")}
     with seeded(rng, x.device):
@@ -129,10 +131,10 @@ def _recent(losses: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: sum(values[-RECENT:]) / len(values[-RECENT:]) for name, values in losses.items()}
 
 
-def _told(recipe: Recipe, x: Tensor, rng: Rng) -> dict[str, Any]:
+def _told(recipe: Recipe, data: Mapping[str, Tensor], rng: Rng) -> dict[str, Any]:
     """What is known of a run before its first step: it tells one run from another."""
     made = {"recipe": recipe.name(), "version": recipe.version, **recipe.model_dump(mode="json")}
-    return {**made, "seed": rng.seed, "data": f"sha256:{tensor_hash({'x': x})}"}
+    return {**made, "seed": rng.seed, "data": f"sha256:{tensor_hash(data)}"}
 
 
 def _diverged(what: str, step: int, kept: Keeper | None) -> Unsupported:

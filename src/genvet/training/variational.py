@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from genvet.core.data import Images
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
-from genvet.core.technique import Recipe, Trained
+from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.nets import vae_network
 from genvet.training.loop import Learner, average, order, run, seeded, update
 
@@ -49,7 +49,7 @@ class Variational(Recipe):
     average: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the weight average (EMA)."""
 
-    def __call__(self, given: Given, rng: Rng) -> Trained:
+    def __call__(self, given: Given, rng: Rng) -> TrainedGenerator:
         x = given.images.x
         if x.ndim != 4 or x.shape[2] != x.shape[3] or x.shape[2] % 4:
             expected = "(n, channels, side, side), with a side that is a multiple of 4"
@@ -62,7 +62,7 @@ class Variational(Recipe):
         kept = {**generator.metadata, "genvet.training": json.dumps(told)}
         averaged = pair.averaged.eval()
         trained = replace(generator, module=averaged["decoder"], metadata=kept)
-        return Trained(generator=trained, encoder=averaged["encoder"], losses=losses, record=told)
+        return TrainedGenerator(generator=trained, encoder=averaged["encoder"], losses=losses, record=told)
 
 
 class Pair(Learner):

@@ -1,0 +1,53 @@
+"""A Classifier maps x to scores: what generators are measured by, and what inversion attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genvet.core.errors import BadInput
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Classifier:
+    """Holds a network of two stages: `features`, images to numbers, and `head`, those to logits.
+
+    Calling it gives the probabilities of the classes, (n, classes), for images in [-1, 1].
+    """
+
+    module: nn.Module
+    shape: tuple[int, ...]
+    """Of one sample, without the batch: (c, h, w) or (1, t)."""
+    classes: tuple[str, ...]
+    name: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Probabilities (n, classes); raises BadInput where the samples do not fit."""
+        return self.logits(x).softmax(1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """What the softmax takes, (n, classes)."""
+        scores: Tensor = self.module.head(self.features(x))  # type: ignore[operator]
+        return scores
+
+    def features(self, x: Tensor) -> Tensor:
+        """The last hidden layer, (n, d): a space in which samples can be compared."""
+        if tuple(x.shape[1:]) != self.shape:
+            raise BadInput(
+                "the images do not fit this classifier",
+                expected=f"{self.shape} a sample",
+                got=str(tuple(x.shape[1:])),
+            )
+        numbers: Tensor = self.module.features(x)  # type: ignore[operator]
+        return numbers
+
+    @torch.inference_mode()
+    def accuracy(self, x: Tensor, labels: Tensor, batch: int = 500) -> float:
+        """The share of samples whose likeliest class is their label."""
+        pairs = zip(x.split(batch), labels.split(batch), strict=True)
+        return sum(int((self.logits(part).argmax(1) == truth).sum()) for part, truth in pairs) / max(len(x), 1)
