@@ -38,7 +38,9 @@ def _checksum_holds(block: bytes) -> bool:
         stated = _number(block[148:156])
     except ValueError:
         return False
-    return stated > 0 and stated == sum(block) - sum(block[148:156]) + 8 * 0x20
+    rest = block[:148] + block[156:]
+    # Some old writers added the bytes as signed numbers, and readers take either sum.
+    return stated > 0 and stated - 8 * 0x20 in (sum(rest), sum(b - 256 if b > 127 else b for b in rest))
 
 
 def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
@@ -98,7 +100,7 @@ def _entries(data: memoryview, reading: Reading, place: str) -> Iterator[Entry]:
         count += 1
         if count > reading.limits.members:
             raise Stop("archive.bomb", f"more than {reading.limits.members} entries", at)
-        entry = _entry(block, at, ahead)
+        entry = _entry(block, at, ahead, reading)
         body = data[at + BLOCK : at + BLOCK + entry.size]
         if len(body) < entry.size:
             reading.note("file.truncated", "the entry reaches past the end", place=entry.name, offset=at)
@@ -108,10 +110,11 @@ def _entries(data: memoryview, reading: Reading, place: str) -> Iterator[Entry]:
             ahead = {}
             yield entry
         at += BLOCK + -(-entry.size // BLOCK) * BLOCK
-    _check_rest(data[at:], at, reading, place)
+    if (rest := _rest(data[at:], at, reading, place)) is not None:
+        yield rest
 
 
-def _entry(block: bytes, at: int, ahead: dict[str, str]) -> Entry:
+def _entry(block: bytes, at: int, ahead: dict[str, str], reading: Reading) -> Entry:
     kind = block[156:157]
     size = _size(block[124:136], at)
     extension = kind in (PAX, PAX_ALL, LONG_NAME, LONG_LINK)
@@ -122,11 +125,20 @@ def _entry(block: bytes, at: int, ahead: dict[str, str]) -> Entry:
         raise Stop("archive.unreadable", "sparse entries are not read", at)
     if not extension:
         name = ahead.get("path", name)
-        size = _decimal(ahead["size"], at) if "size" in ahead else size
+        size = _pax_size(ahead["size"], size, at, reading) if "size" in ahead else size
     if kind in LINKS or kind in DEVICES or kind == FOLDER:
         # Readers take no data for these, whatever their size field says.
         size = 0
     return Entry(name=name, kind=kind, size=size, link=ahead.get("linkpath", _text(block[157:257])), offset=at)
+
+
+def _pax_size(text: str, size: int, at: int, reading: Reading) -> int:
+    """The size that a pax header states; the block's own is then the same, or nothing where it would not fit."""
+    stated = _decimal(text, at)
+    if size not in (0, stated):
+        message = f"an entry has {size} bytes by its block and {stated} by its pax header"
+        reading.note("archive.mismatch", message, offset=at)
+    return stated
 
 
 def _extension(entry: Entry, body: memoryview, ahead: dict[str, str], reading: Reading) -> None:
@@ -149,10 +161,17 @@ def _extension(entry: Entry, body: memoryview, ahead: dict[str, str], reading: R
         at += size
 
 
-def _check_rest(rest: memoryview, at: int, reading: Reading, place: str) -> None:
-    if any(bytes(rest[i : i + 4096]).strip(b"\0") for i in range(0, len(rest), 4096)):
-        message = f"{len(rest)} bytes after the end of the archive"
-        reading.note("archive.hidden", message, place=place, offset=at, length=len(rest))
+def _rest(rest: memoryview, at: int, reading: Reading, place: str) -> Entry | None:
+    """What follows the end, which some readers go on to: from its first block that is not empty."""
+    piece = 128 * BLOCK
+    near = next((i for i in range(0, len(rest), piece) if bytes(rest[i : i + piece]).strip(b"\0")), None)
+    if near is None:
+        return None
+    first = next(i for i in range(near, len(rest), BLOCK) if any(rest[i : i + BLOCK]))
+    message = f"{len(rest) - first} bytes after the end of the archive"
+    reading.note("archive.hidden", message, place=place, offset=at + first, length=len(rest) - first)
+    begin = at + first
+    return Entry(name=f"(bytes from {begin})", kind=b"0", size=len(rest) - first, link="", offset=begin - BLOCK)
 
 
 def _size(field: bytes, at: int) -> int:

@@ -34,6 +34,10 @@ class Header:
     """Of the local header."""
     start: int = 0
     """Of the packed data; known from the local header only."""
+    alias: bytes = b""
+    """Another name in UTF-8, by Info-ZIP's extra field: some readers take it instead."""
+    mode: int = 0
+    """The Unix kind and permissions; known from the central header only."""
 
     @property
     def text(self) -> str:
@@ -63,8 +67,10 @@ def _plausible_end(data: memoryview, at: int) -> bool:
     count, size, offset = struct.unpack_from("<HII", data, at + 10)
     if count == 0 and size == 0 and len(data) == 22:
         return True
-    start = central_starts(data, at, size, offset)
-    return bool(start) or FULL32 in (size, offset) or count == FULL16
+    # Behind a directory of the wide kind stand its own end record, of 56 bytes, and the 20 that locate it.
+    stops = (at, at - 76) if bytes(data[max(0, at - 20) : max(0, at - 16)]) == b"PK\x06\x07" else (at,)
+    found = any(central_starts(data, stop, size, offset) for stop in stops)
+    return found or FULL32 in (size, offset) or count == FULL16
 
 
 def central_starts(data: memoryview, at: int, size: int, offset: int) -> list[int]:
@@ -78,11 +84,12 @@ def central_headers(data: memoryview, at: int, stop: int, count: int, reading: R
     start = at
     while at + 46 <= stop and bytes(data[at : at + 4]) == CENTRAL:
         fields = struct.unpack_from("<HHHHHHIIIHHHHHII", data, at + 4)
-        _, _, flags, method, _, _, crc, packed, size, names, extras, comments, disk, _, _, offset = fields
+        _, _, flags, method, _, _, crc, packed, size, names, extras, comments, disk, _, outer, offset = fields
         name = bytes(data[at + 46 : at + 46 + names])
         extra = data[at + 46 + names : at + 46 + names + extras]
         size, packed, offset = _zip64(extra, [size, packed, offset])
-        headers.append(Header(name=name, flags=flags, method=method, crc=crc, packed=packed, size=size, offset=offset))
+        header = Header(name=name, flags=flags, method=method, crc=crc, packed=packed, size=size, offset=offset)
+        headers.append(replace(header, alias=_alias(extra), mode=outer >> 16))
         if disk not in (0, FULL16):
             reading.note("archive.malformed", "an entry claims another disk", place=place, offset=at)
         if len(headers) > reading.limits.members:
@@ -94,16 +101,27 @@ def central_headers(data: memoryview, at: int, stop: int, count: int, reading: R
     return headers
 
 
-def _zip64(extra: memoryview, values: list[int]) -> list[int]:
-    """Size, packed size and offset, with those taken from the zip64 extra field that the header leaves open."""
+def _extras(extra: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """The extra fields by their kind."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
-        if kind == 1:
-            wide = iter(struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4))
-            return [next(wide, v) if v == FULL32 else v for v in values]
+        yield kind, extra[at + 4 : at + 4 + length]
         at += 4 + length
+
+
+def _zip64(extra: memoryview, values: list[int]) -> list[int]:
+    """Size, packed size and offset, with those taken from the zip64 extra field that the header leaves open."""
+    for kind, content in _extras(extra):
+        if kind == 1:
+            wide = iter(struct.unpack_from(f"<{len(content) // 8}Q", content))
+            return [next(wide, v) if v == FULL32 else v for v in values]
     return values
+
+
+def _alias(extra: memoryview) -> bytes:
+    """The name of the Unicode path field: a version, the checksum of the other name, and the name."""
+    return next((bytes(content[5:]) for kind, content in _extras(extra) if kind == 0x7075), b"")
 
 
 def local_header(data: memoryview, at: int) -> Header | None:
@@ -115,7 +133,8 @@ def local_header(data: memoryview, at: int) -> Header | None:
     extra = data[at + 30 + names : at + 30 + names + extras]
     size, packed = _zip64(extra, [size, packed])
     start = at + 30 + names + extras
-    return Header(name=name, flags=flags, method=method, crc=crc, packed=packed, size=size, offset=at, start=start)
+    header = Header(name=name, flags=flags, method=method, crc=crc, packed=packed, size=size, offset=at, start=start)
+    return replace(header, alias=_alias(extra))
 
 
 def span_end(data: memoryview, central: Header, local: Header) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -122,7 +123,7 @@ def _add(data: memoryview, central: Header, reading: Reading, place: str, found:
     if local is None:
         reading.note("archive.malformed", "an entry has no local header", place=where, offset=central.offset)
         return
-    _check_name(central, reading, where)
+    _check_name(replace(central, alias=central.alias or local.alias), reading, where)
     _check_flags(central.flags | local.flags, reading, where, central.offset)
     differing = _differences(central, local)
     if differing:
@@ -176,6 +177,14 @@ def _differences(central: Header, local: Header) -> list[str]:
 def _check_name(header: Header, reading: Reading, where: str) -> None:
     if reason := escapes(header.text):
         reading.note("archive.traversal", f"the entry's name {reason}", place=where, offset=header.offset)
+    if stat.S_ISLNK(header.mode):
+        reading.note("archive.traversal", "the entry is a symbolic link", place=where, offset=header.offset)
+    other = header.alias.decode("utf-8", "replace")
+    if other not in ("", header.text, header.name.decode("utf-8", "replace")) and header.name.isascii():
+        message = f"another field calls the entry {other!r}"
+        reading.note("archive.mismatch", message, place=where, offset=header.offset)
+        if reason := escapes(other):
+            reading.note("archive.traversal", f"the entry's other name {reason}", place=where, offset=header.offset)
 
 
 def escapes(name: str) -> str:
