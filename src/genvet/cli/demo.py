@@ -10,6 +10,7 @@ from rich.text import Text
 
 from genvet.cli import screen
 from genvet.cli.options import DEBUGGING, Debugging
+from genvet.cli.outcome import write
 from genvet.core.severity import Severity
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ def told(exhibit: Exhibit, report: Report) -> bool:
 
 def _scan(exhibit: Exhibit, out: Path, seed: int) -> Report:
     from genvet import engine
-    from genvet.cli.scan import write
 
     screen.note(f"scanning {exhibit.path.name}")
     folder = out / exhibit.path.stem

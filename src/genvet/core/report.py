@@ -188,6 +188,10 @@ class Report(Record):
     made_at: str
     """UTC, ISO 8601."""
 
+    @property
+    def interrupted(self) -> bool:
+        return any(gap.reason == "interrupted" for gap in self.not_checked)
+
     def gaps(self) -> list[tuple[NotChecked, str]]:
         """Why techniques did not run, each reason once, with all that it holds for; the incomplete come first."""
         alike: dict[tuple[str, str], list[NotChecked]] = {}

@@ -41,5 +41,5 @@ def scan_folder(path: Path | str, *, out: Path | None = None, **options: Any) ->
             yield Scanned(file, own, error=GenVetError(f"{type(error).__name__}: {printable(error)}"))
         else:
             yield Scanned(file, own, report=report)
-            if any(n.reason == "interrupted" for n in report.not_checked):
+            if report.interrupted:
                 return
