@@ -21,20 +21,8 @@ OPSET, IR_VERSION = 13, 8
 
 def write_onnx(generator: Generator, path: str | Path) -> Path:
     """Write a plain stack of layers as an ONNX graph from `z` (n, dim) to `x`; raises Unsupported for any other."""
-    try:
-        import onnx
-    except ImportError:
-        raise Unsupported("writing ONNX needs the extra `onnx`", hint="pip install 'genvet[onnx]'") from None
-    writer = _Writer(onnx)
-    last = writer.layers(_layers(generator.module))
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    nodes = [*writer.nodes, helper.make_node("Identity", [last], ["x"])]
-    entry = helper.make_tensor_value_info("z", kind, ["n", generator.latent.dim])
-    out = helper.make_tensor_value_info("x", kind, ["n", *generator.shape])
-    graph = helper.make_graph(nodes, generator.name, [entry], [out], writer.held)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    model.producer_name = "genvet"
-    return write_bytes(path, model.SerializeToString())
+    writer = Writer()
+    return writer.write(writer.layers(generator), generator, path)
 
 
 def _layers(module: nn.Module) -> Iterable[tuple[str, nn.Module]]:
@@ -49,26 +37,45 @@ def _layers(module: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     )
 
 
-class _Writer:
+class Writer:
     """Gathers nodes and initializers; each layer reads what the one before gave."""
 
-    def __init__(self, onnx: Any) -> None:
-        self.onnx = onnx
+    def __init__(self) -> None:
+        try:
+            import onnx
+        except ImportError:
+            raise Unsupported("writing ONNX needs the extra `onnx`", hint="pip install 'genvet[onnx]'") from None
+        self.onnx: Any = onnx
         self.nodes: list[Any] = []
         self.held: list[Any] = []
 
-    def layers(self, layers: Iterable[tuple[str, nn.Module]]) -> str:
-        """Write all of them; gives the name of the last output."""
-        value = "z"
-        for name, layer in layers:
+    def layers(self, generator: Generator, value: str = "z", prefix: str = "") -> str:
+        """Write all layers of a generator that reads `value`; gives the name of the last output."""
+        for name, layer in _layers(generator.module):
             write = next((write for kind, write in _KINDS.items() if isinstance(layer, kind)), None)
             if write is None:
                 raise Unsupported(f"a layer {type(layer).__name__} cannot be written as ONNX")
             op, inputs, attributes = write(layer)
-            keys = [self.hold(f"{name}.{key}", given) for key, given in inputs.items()]
-            self.nodes.append(self.onnx.helper.make_node(op, [value, *keys], [f"{name}:out"], **attributes))
-            value = f"{name}:out"
+            keys = [self.hold(f"{prefix}{name}.{key}", given) for key, given in inputs.items()]
+            value = self.node(op, value, *keys, out=f"{prefix}{name}:out", **attributes)
         return value
+
+    def node(self, op: str, *inputs: str, out: str = "", **attributes: Any) -> str:
+        """One node; gives the name of its output."""
+        out = out or f"{op}{len(self.nodes)}:out"
+        self.nodes.append(self.onnx.helper.make_node(op, list(inputs), [out], **attributes))
+        return out
+
+    def write(self, last: str, generator: Generator, path: str | Path) -> Path:
+        """The graph whose output is `last`, in a file."""
+        helper, kind = self.onnx.helper, self.onnx.TensorProto.FLOAT
+        nodes = [*self.nodes, helper.make_node("Identity", [last], ["x"])]
+        entry = helper.make_tensor_value_info("z", kind, ["n", generator.latent.dim])
+        out = helper.make_tensor_value_info("x", kind, ["n", *generator.shape])
+        graph = helper.make_graph(nodes, generator.name, [entry], [out], self.held)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        model.producer_name = "genvet"
+        return write_bytes(path, model.SerializeToString())
 
     def hold(self, name: str, given: Tensor | list[Any] | None) -> str:
         """An initializer; the empty name for an input that is left out."""
