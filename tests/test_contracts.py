@@ -13,7 +13,7 @@ from torch import nn
 
 from genvet.catalogue import techniques
 from genvet.core.data import Critic, Images, Labelled
-from genvet.core.generator import Generator
+from genvet.core.generator import Generator, Samples
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
 from genvet.core.report import Finding
@@ -43,7 +43,7 @@ def target_for(probe: type[Probe]) -> Any:
     access = probe.access()
     if access is ModelFile:
         return toy_file()
-    if access is Generator:
+    if access in (Generator, Samples):
         return toy_generator()
     pytest.fail(f"no toy target for {access}: add one here")
 
@@ -53,7 +53,9 @@ def gift_for(probe: type[Probe]) -> Any:
     images = Images(x=torch.rand(3, 1, 8, 8, generator=torch.manual_seed(1)) * 2 - 1, names=("a", "b", "c"))
     gift, have = probe.gift(), {}
     for field in dataclasses.fields(gift):
-        if "Images" in str(field.type):
+        if field.name == "reference":
+            have[field.name] = Images(torch.rand(48, 1, 8, 8, generator=torch.manual_seed(2)) * 2 - 1, ("",) * 48)
+        elif "Images" in str(field.type):
             have[field.name] = images
         elif "Critic" in str(field.type):
             torch.manual_seed(4)

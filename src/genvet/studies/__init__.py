@@ -1,0 +1,1 @@
+"""Studies: what is inside, and how good it is. One file a study."""
