@@ -26,7 +26,10 @@ COMMANDS = {
     },
     "convert": {"--layout", "--net", "--part", "--config", "--debug"},
     "sample": {"--count", "--out", "--truncation", "--net", "--part", "--seed", "--device", "--config", "--debug"},
-    "train": {"--data", "--recipe", "--out", "--every", "--seed", "--device", "--config", "--debug"},
+    "train": {
+        *("--data", "--recipe", "--out", "--every", "--classifier"),
+        *("--seed", "--device", "--config", "--debug"),
+    },
     "list": {"--json", "--config", "--debug"},
 }
 

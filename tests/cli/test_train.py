@@ -29,7 +29,7 @@ SMALL = "--steps 5 --batch 8 --capacity 2 --latent 4 --every 2 --seed 3 --device
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in a folder that holds data.npz: exit code, and stderr."""
     monkeypatch.chdir(tmp_path)
-    x = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
     np.savez("data.npz", images=x)
 
     def call(*words: str) -> tuple[int, str]:
@@ -58,7 +58,10 @@ def test_networks_come_out_with_their_record_and_are_read_back(run: Run) -> None
     assert (
         told["recipe"] == "adversarial" and told["capacity"] == 2 and told["data"] == f"sha256:{tensor_hash({'x': x})}"
     )
-    assert data == {"name": "data.npz", "count": 30, "shape": [1, 8, 8]}
+    assert data == {"name": "data.npz", "count": 60, "shape": [1, 8, 8]}
+    quality = json.loads(file.metadata["genvet.quality"])
+    assert quality["space"] == "random-conv-1" and quality["n"] == 30 and f"frechet {quality['frechet'][0]:.3g}" in err
+    assert quality["frechet"][0] > 2 * quality["frechet.real"][2]
     critic = load(out / "critic.safetensors")
     assert not critic.generators and "critic" in next(iter(critic.not_generators.values()))
 
@@ -93,7 +96,8 @@ def test_a_slice_of_a_folder_will_do(run: Run) -> None:
     for i, x in enumerate(np.load("data.npz")["images"]):
         Image.fromarray(x).save(f"pictures/{i:02d}.png")
     assert run("train", "dcgan", "--data", "pictures#5:15", *SMALL, "--out", "o")[0] == 0
-    assert json.loads(load("o/generator.safetensors").metadata["genvet.data"])["count"] == 10
+    metadata = load("o/generator.safetensors").metadata
+    assert json.loads(metadata["genvet.data"])["count"] == 10 and "genvet.quality" not in metadata
 
 
 @pytest.mark.parametrize(
@@ -101,8 +105,9 @@ def test_a_slice_of_a_folder_will_do(run: Run) -> None:
     [
         (("dcgan", "--data", "none.npz"), "there is no none.npz"),
         (("dcgan", "--data", "flat.npz"), "expected (n, channels, side, side)"),
-        (("dcgna", "--data", "data.npz"), "expected dcgan"),
-        (("dcgan", "--data", "data.npz", "--recipe", "magic"), "no recipe 'magic'; expected adversarial"),
+        (("dcgna", "--data", "data.npz"), "no recipe trains 'dcgna'; expected"),
+        (("dcgan", "--data", "data.npz", "--classifier", "data.npz"), "data.npz is no classifier"),
+        (("dcgan", "--data", "data.npz", "--recipe", "magic"), "no recipe 'magic'; expected"),
         (("dcgan", "--data", "data.npz", "--steps", "0"), "--steps: Input should be greater than or equal to 1; got 0"),
         (("dcgan", "--data", "data.npz", "--setps", "3"), "--steps"),
         (("dcgan",), "--data"),

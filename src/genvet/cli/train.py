@@ -19,12 +19,13 @@ from cyclopts.validators import Number
 
 from genvet.cli import screen
 from genvet.cli.options import COMMON, Common, output_folder
-from genvet.core.errors import BadInput
+from genvet.core.errors import BadInput, Unsupported
 from genvet.core.printable import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genvet.core.classifier import Classifier
     from genvet.core.technique import Recipe, Trained
     from genvet.training.checkpoints import Folder
 
@@ -39,6 +40,7 @@ def train(
     recipe: str | None = None,
     out: Path | None = None,
     every: Annotated[int, Parameter(validator=Number(gte=1))] = 500,
+    classifier: Path | None = None,
     common: Common = COMMON,
     settings: Any = None,
 ) -> int:
@@ -58,8 +60,12 @@ def train(
         Folder for the networks, samples and checkpoints; ./genvet-train-<net> unless given.
     every: int
         Steps between checkpoints, each with a picture of samples.
+    classifier: Path
+        A classifier.safetensors whose last hidden layer is the space that quality is measured in; fixed random
+        convolutions unless given.
     """
     from genvet.core.rng import Rng
+    from genvet.files.classifiers import load_classifier
     from genvet.training.checkpoints import Folder, kept_by
 
     chosen = settings if settings is not None else recipe_for(net, recipe)()
@@ -67,16 +73,18 @@ def train(
         recipe_for(net, recipe)  # says what there is
     folder = out or output_folder("train", Path(net))
     given = load(chosen, data, common.device)
+    space = load_classifier(classifier) if classifier else None
     keeper = Folder(folder / "resume", every, lambda step, losses, x: tell(folder, step, losses, x))
     try:
         with screen.progress(), kept_by(keeper), stopping(keeper):
             trained = chosen(given, Rng(common.seed))
+            quality = measured(trained, given, space, common.seed)
     except KeyboardInterrupt:
         if not keeper.last:
             raise
         screen.note(f"interrupted: {keeper.path} holds step {keeper.last}; the same command goes on from there")
         return INCOMPLETE
-    for path in write(trained, folder, about(data, given)):
+    for path in write(trained, folder, {**about(data, given), **quality}):
         screen.note(f"{net}: {path}")
     return 0
 
@@ -150,6 +158,26 @@ def about(path: Path, given: Any) -> dict[str, str]:
     (images,) = vars(given).values()
     shape = list(images.x.shape[1:])
     return {"genvet.data": json.dumps({"name": printable(path.name, 100), "count": len(images), "shape": shape})}
+
+
+def measured(trained: Trained, given: Any, classifier: Classifier | None, seed: int) -> dict[str, str]:
+    """What the file says of its quality against the data; a classifier has its accuracy in the record."""
+    from genvet.core.technique import TrainedGenerator
+    from genvet.engine import assess
+    from genvet.studies.quality import Given, Quality
+
+    if not isinstance(trained, TrainedGenerator):
+        screen.note(f"accuracy {trained.record['accuracy']:.4f} on {trained.record['measured_on']} that it never saw")
+        return {}
+    (data,) = vars(given).values()
+    try:
+        finding = assess(Quality(), trained.generator, Given(data, classifier), seed=seed)
+    except Unsupported as error:
+        screen.note(f"quality is not measured: {error.message}")
+        return {}
+    screen.note(finding.summary)
+    told = {m.name: [m.value, m.low, m.high] for m in finding.measures}
+    return {"genvet.quality": json.dumps({"space": finding.measures[0].note, "n": finding.queries, **told})}
 
 
 def write(trained: Trained, folder: Path, data: Mapping[str, str]) -> list[Path]:
