@@ -6,8 +6,10 @@ import io
 import os
 import pickle  # noqa: TID251 (only to make benign fixtures)
 import struct
+import uuid
 import zipfile
 from argparse import Namespace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -430,3 +432,21 @@ def test_a_small_expanded_tensor_is_no_attack():
     reading = read(saved({"grid": torch.arange(4.0).expand(3, 4)}))
     assert not reading.evidence
     assert reading.parts[0].tensors["grid"].stride == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [uuid.UUID(int=7), Fraction(1, 3), np.random.default_rng(3), np.random.RandomState(3), np.random.Philox(3)],
+    ids=lambda value: type(value).__name__,
+)
+def test_plain_objects_of_checkpoints_are_no_attack(value):
+    for protocol in (2, 4, 5):
+        assert told(pickle.dumps({"extra": value}, protocol)) == set()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch calls these old as well
+def test_tensors_that_are_not_plain_are_told_as_no_more_than_that():
+    quantised = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+    nested = torch.nested.nested_tensor([torch.ones(2)])
+    for value in (quantised, nested, torch.eye(3).to_sparse()):
+        assert {e.severity for e in read(saved({"w": value})).evidence} == {"medium"}

@@ -32,6 +32,8 @@ def disguises(marker: str) -> Iterator[Case]:
     yield case("other-popen", dumps(popen), "call.dangerous", advisory="a class of any package that starts programs")
     resize = Reduce(Global("torch.nn.functional", "interpolate"), (1, 10**12))
     yield case("called-activation", dumps(resize), "call.unlisted", advisory="named in modules, called by none")
+    maker = Reduce(Global("numpy.random._pickle", "__generator_ctor"), (10**12, Global("torch", "FloatStorage")))
+    yield case("random-maker", dumps(maker), "call.unlisted", advisory="numpy calls the second with the first")
     rebuilt = (Global("torch", "compile"), Global("torch", "Tensor"), (1,), {})
     by_type = Reduce(Global("torch._tensor", "_rebuild_from_type_v2"), rebuilt)
     yield case("rebuilt-by", dumps(by_type), "call.unlisted", advisory="_rebuild_from_type_v2 calls its first argument")

@@ -26,6 +26,11 @@ STORAGES = (
 ).split()
 # How torch's first format calls the kinds of its tensors.
 TENSORS = "DoubleTensor FloatTensor HalfTensor LongTensor IntTensor ShortTensor CharTensor ByteTensor".split()
+# Quantised tensors are named, and not read.
+QUANTISED = (
+    "QInt8Storage QUInt8Storage QInt32Storage QUInt4x2Storage QUInt2x4Storage qint8 quint8 qint32 quint4x2 quint2x4 "
+    "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric"
+).split()
 
 _EXPECTED = {
     "builtins": "set frozenset bytearray bytes complex slice range dict list tuple int float str bool object",
@@ -36,15 +41,18 @@ _EXPECTED = {
     "types": "SimpleNamespace",
     "datetime": "datetime date time timedelta timezone",
     "decimal": "Decimal",
+    "fractions": "Fraction",
+    "uuid": "UUID SafeUUID",
     "pathlib": "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath",
     "pathlib._local": "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath",
-    "torch": f"Size device Tensor {' '.join([*DTYPES, *STORAGES, *TENSORS])}",
+    "torch": f"Size device Tensor {' '.join([*DTYPES, *STORAGES, *TENSORS, *QUANTISED])}",
     "torch.cuda": " ".join([*STORAGES, *TENSORS]),
     "torch.storage": "_load_from_bytes UntypedStorage TypedStorage",
     "torch.nn.parameter": "Parameter Buffer",
     "torch._tensor": "_rebuild_from_type_v2 Tensor",
     "torch._utils": "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter "
-    "_rebuild_parameter_with_state _rebuild_sparse_tensor _rebuild_qtensor _rebuild_meta_tensor_no_storage",
+    "_rebuild_parameter_with_state _rebuild_sparse_tensor _rebuild_qtensor _rebuild_meta_tensor_no_storage "
+    "_rebuild_nested_tensor _rebuild_device_tensor_from_numpy",
     "torch.serialization": "_get_layout",
     # Activations that pickled modules name as attributes.
     "torch.nn.functional": "relu relu6 leaky_relu elu selu celu gelu silu mish softplus tanh sigmoid softmax "
@@ -55,6 +63,13 @@ _EXPECTED = {
     "numpy": "dtype ndarray float64 float32 float16 int64 int32 int16 int8 uint8 uint16 uint32 uint64 bool_",
     "numpy.core.multiarray": "_reconstruct scalar",
     "numpy.core.numeric": "_frombuffer",
+    # The states of random generators. The first three call what they are given: only their own classes pass (plain).
+    "numpy.random._pickle": "__generator_ctor __bit_generator_ctor __randomstate_ctor",
+    "numpy.random._mt19937": "MT19937",
+    "numpy.random._pcg64": "PCG64 PCG64DXSM",
+    "numpy.random._philox": "Philox",
+    "numpy.random._sfc64": "SFC64",
+    "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
     # StyleGAN. The program text that comes with these is judged by files.source.
     "torch_utils.persistence": "_reconstruct_persistent_obj",
     "dnnlib.util": "EasyDict",
@@ -65,7 +80,7 @@ EXPECTED = frozenset((module, name) for module, names in _EXPECTED.items() for n
 
 # Only ever named, as an argument: called, they would allocate whatever they are asked for.
 _NAMED_ONLY = frozenset(
-    [("torch", name) for name in (*STORAGES, *TENSORS, "Tensor")]
+    [("torch", name) for name in (*STORAGES, *TENSORS, *QUANTISED, "Tensor")]
     + [("torch.cuda", name) for name in (*STORAGES, *TENSORS)]
     + [("torch.storage", "UntypedStorage"), ("torch.storage", "TypedStorage"), ("torch._tensor", "Tensor")]
     + [(module, name) for module in ("torch.nn.functional", "torch._C._nn") for name in _EXPECTED[module].split()]
@@ -74,6 +89,8 @@ _NAMED_ONLY = frozenset(
 
 _EXPECTED_CLASSES = re.compile(
     r"torch\.nn\.(modules|utils|parallel)\.[a-z_0-9.]+ _?[A-Z]\w*"  # whole pickled modules, read as records
+    r"|torch\.(ao\.)?nn\.(intrinsic|quantized|quantizable|qat|sparse)\.[a-z_0-9.]+ _?[A-Z]\w*"
+    r"|torch\.distributions\.[a-z_]+ [A-Z]\w*"
     r"|torch\.optim\.[a-z_0-9.]+ [A-Z]\w*"
     r"|__torch__[\w.]* \w+"  # TorchScript's own classes: their code is in the archive, and told there
 )

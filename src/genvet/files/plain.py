@@ -8,6 +8,8 @@ from typing import Any
 from genvet.files.inert import BytesLike, Global, Record, key
 from genvet.files.reading import Stop
 
+_GENERATORS = ("generator", "bit_generator", "randomstate")
+
 
 def _elements(args: tuple[Any, ...]) -> list[Any]:
     """The elements of a set that came as a list, each fit to be hashed."""
@@ -81,6 +83,18 @@ def _new_ex(args: tuple[Any, ...], offset: int) -> Record:
     raise Stop("pickle.malformed", "copyreg makes an object of something that is no class")
 
 
+def _random(name: str) -> Callable[[tuple[Any, ...], int], Record]:
+    """Numpy's makers of random generators: they call the class or function that they are given."""
+
+    def make(args: tuple[Any, ...], offset: int) -> Record:
+        for given in args:
+            if isinstance(given, Global) and not given.module.startswith("numpy.random."):
+                raise Stop("call.unlisted", f"byte {offset} has {given.path} called as a random generator's maker")
+        return Record(Global("numpy.random._pickle", name, offset), args, "reduce", offset)
+
+    return make
+
+
 def _mapping(module: str, name: str, skipped: int = 0) -> Callable[[tuple[Any, ...], int], Record]:
     """`OrderedDict([(key, value), ...])` and its like, its pairs as they are now, after `skipped` other arguments."""
 
@@ -143,6 +157,7 @@ PLAIN: dict[tuple[str, str], Callable[[tuple[Any, ...], int], Any]] = {
     ("dnnlib.util", "EasyDict"): _mapping("dnnlib.util", "EasyDict"),
     ("dnnlib", "EasyDict"): _mapping("dnnlib", "EasyDict"),
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
+    **{("numpy.random._pickle", f"__{kind}_ctor"): _random(f"__{kind}_ctor") for kind in _GENERATORS},
     ("_codecs", "encode"): _encode,
     ("copyreg", "_reconstructor"): _new,
     ("copyreg", "__newobj__"): _new,

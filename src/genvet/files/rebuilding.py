@@ -21,7 +21,13 @@ _TORCH_REBUILDS = (
     "_rebuild_parameter",
     "_rebuild_parameter_with_state",
 )
-_NOT_PLAIN = ("_rebuild_sparse_tensor", "_rebuild_qtensor", "_rebuild_meta_tensor_no_storage")
+_NOT_PLAIN = (
+    "_rebuild_sparse_tensor",
+    "_rebuild_qtensor",
+    "_rebuild_meta_tensor_no_storage",
+    "_rebuild_nested_tensor",
+    "_rebuild_device_tensor_from_numpy",
+)
 
 
 def evaluators(reading: Reading, place: str) -> Evaluate:
