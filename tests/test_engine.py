@@ -155,7 +155,7 @@ def test_an_interrupt_ends_a_folder_and_a_fault_on_one_file_does_not(monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(scanning, "_read", read)
-    monkeypatch.setattr(scanning, "_one", stop)
+    monkeypatch.setattr(scanning, "_inspect", stop)
     first, second = engine.scan_folder(tmp_path)
     assert first.error and "ZeroDivisionError" in first.error.message
     assert second.report and not second.report.verdict.complete

@@ -85,7 +85,7 @@ def scan(
     model = _read(path, file_only, net, part)
     run = _Run(model, shelf, depth, seed, net or "", knobs)
     steps = _plan(run, file_only, _gifts(model, targets, reference, device))
-    _work(run, steps)
+    _inspect_all(run, steps)
     return compose(run.model, run.findings, run.not_checked, command)
 
 
@@ -151,18 +151,18 @@ def _plan(run: _Run, file_only: bool, gifts: dict[str, dict[str, Any]]) -> list[
     return steps
 
 
-def _work(run: _Run, steps: list[Step]) -> None:
+def _inspect_all(run: _Run, steps: list[Step]) -> None:
     left = list(steps)
     try:
         for step in track(steps, len(steps), "inspections"):
-            _one(run, step)
+            _inspect(run, step)
             left.pop(0)
     except KeyboardInterrupt:
         for step in left:
             run.skip(step.entry, step.part, "interrupted")
 
 
-def _one(run: _Run, step: Step) -> None:
+def _inspect(run: _Run, step: Step) -> None:
     """Run one inspection, or recall it; an error in it is put down and stops nothing else."""
     try:
         technique = step.entry.load()

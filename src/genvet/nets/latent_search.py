@@ -11,7 +11,7 @@ from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.progress import track
 from genvet.core.rng import Rng
-from genvet.maths.descent import descend, masked
+from genvet.maths.descent import Descent, descend, masked
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,28 +63,30 @@ class Found:
 
 def search(generator: Generator, images: Tensor, starts: Starts, steps: int, batch: int = 128) -> Found:
     """Search from every start for each of the images (m, *shape). The generator should be `fast.folded`."""
-    m, device = len(images), generator.device
-    row = torch.arange(m * len(starts))
-    value, z, path = [], [], []
-    for some in track(torch.split(row, batch), -(-len(row) // batch), "searches"):
-        which = some % len(starts)  # of a conditional generator, each start has a class of its own
-        target, typical = images[some // len(starts)].to(device), starts.typical[which].to(device)
-        labels = generator.labels_of(which)
-
-        def loss(z: Tensor, target: Tensor = target, labels: Tensor | None = labels) -> Tensor:
-            return (generator(z, labels).float() - target).square().flatten(1).sum(1)
-
-        def project(z: Tensor, typical: Tensor = typical) -> Tensor:
-            return torch.where(typical, generator.latent.project(z), z)
-
-        found = descend(loss, starts.z[which].to(device), steps, starts.rate[which].to(device), project)
-        value.append(found.value.cpu())
-        z.append(found.z.cpu())
-        path.append(found.path.cpu())
-    shape = (m, len(starts))
+    numbers = torch.arange(len(images) * len(starts)).split(batch)
+    descents = [_search(generator, images, starts, some, steps) for some in track(numbers, len(numbers), "searches")]
+    shape = (len(images), len(starts))
     return Found(
-        value=torch.cat(value).view(shape), z=torch.cat(z).view(*shape, -1), path=torch.cat(path, 1).view(-1, *shape)
+        value=torch.cat([d.value.cpu() for d in descents]).view(shape),
+        z=torch.cat([d.z.cpu() for d in descents]).view(*shape, -1),
+        path=torch.cat([d.path.cpu() for d in descents], 1).view(-1, *shape),
     )
+
+
+def _search(generator: Generator, images: Tensor, starts: Starts, numbers: Tensor, steps: int) -> Descent:
+    """The searches of these numbers: each image has as many as there are starts, one after the other."""
+    device = generator.device
+    image, start = numbers // len(starts), numbers % len(starts)
+    target, typical = images[image].to(device), starts.typical[start].to(device)
+    labels = generator.labels_of(start)  # each start has a class of its own, as far as they go
+
+    def loss(z: Tensor) -> Tensor:
+        return (generator(z, labels).float() - target).square().flatten(1).sum(1)
+
+    def project(z: Tensor) -> Tensor:
+        return torch.where(typical, generator.latent.project(z), z)
+
+    return descend(loss, starts.z[start].to(device), steps, starts.rate[start].to(device), project)
 
 
 def masked_share(generator: Generator, image: Tensor, rng: Rng, batch: int = 16, points: int = 16) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, get_args
@@ -15,6 +16,7 @@ from genvet.core.generator import Generator, Output
 from genvet.core.latent import Distribution, Latent
 from genvet.core.modelfile import Evidence, Graph, Node, Part
 from genvet.core.printable import printable
+from genvet.core.rng import Rng
 from genvet.nets.candidate import Candidate
 from genvet.nets.matching import fill
 from genvet.nets.onnx_network import OnnxNetwork, holds, read, written
@@ -23,6 +25,8 @@ from genvet.nets.sketch import image_shape
 OPTIONS: dict[str, tuple[str, ...]] = {"range": ("tanh", "sigmoid", "linear"), "prior": ("normal", "uniform")}
 """What a graph need not tell."""
 MOST_CHANNELS = 16
+RNG = Rng(0, "onnx")
+"""Of the latents that a graph is tried out with."""
 _THROUGH = ("Identity", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Cast", "Slice", "Dropout")
 """Operators that leave every value as it is."""
 
@@ -80,9 +84,7 @@ def _filled(network: OnnxNetwork, values: Mapping[str, Tensor]) -> OnnxNetwork:
 
 
 def _wrap(network: OnnxNetwork, prior: Distribution, output: Output, assumed: Sequence[str]) -> Generator:
-    dim = 1
-    for n in network.entry:
-        dim *= n
+    dim = math.prod(network.entry)
     config = {"network": written(network), "prior": prior, "output": output, "assumed": list(assumed)}
     return Generator(
         module=network,
@@ -154,18 +156,12 @@ def _image(found: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
 @torch.inference_mode()
 def _is_open(network: OnnxNetwork) -> bool:
     """Whether two latents together give what each gives alone."""
-    z = Latent(sum(network.entry[:1])).sample(0, 2, _rng())
+    z = Latent(sum(network.entry[:1])).sample(0, 2, RNG)
     try:
         both = network(z)
         return bool(torch.allclose(both[1:], network(z[1:]), rtol=1e-3, atol=1e-3, equal_nan=True))
     except (BadInput, Unsupported, RuntimeError):
         return False
-
-
-def _rng() -> Any:
-    from genvet.core.rng import Rng
-
-    return Rng(0, "onnx")
 
 
 def _range(graph: Graph, network: OnnxNetwork, options: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -176,7 +172,7 @@ def _range(graph: Graph, network: OnnxNetwork, options: Mapping[str, str]) -> tu
     if last is not None:
         return last, ()
     with torch.inference_mode():
-        x = network(Latent(network.entry[0]).sample(0, 16, _rng()))
+        x = network(Latent(network.entry[0]).sample(0, 16, RNG))
     unit = bool(x.min() >= 0 and x.max() <= 1.001)
     return ("sigmoid" if unit else "linear"), (f"output in {'[0, 1]' if unit else '[-1, 1]'} (by a few samples)",)
 
@@ -189,5 +185,5 @@ def _squash(graph: Graph) -> str | None:
         node = makers.get(node.inputs[0])
     if node is not None and node.op == "Clip":
         bounds = (node.attributes.get("min"), node.attributes.get("max"))
-        return {(0.0, 1.0): "sigmoid", (-1.0, 1.0): "tanh"}.get(bounds)  # type: ignore[call-overload, no-any-return]
+        return {(0, 1): "sigmoid", (-1, 1): "tanh"}.get(bounds)  # type: ignore[arg-type]
     return {"Sigmoid": "sigmoid", "Tanh": "tanh"}.get(node.op) if node is not None else None

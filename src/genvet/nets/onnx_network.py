@@ -19,6 +19,8 @@ from genvet.nets.onnx_operators import Answer, Operation, room, rows
 
 TABLE = {**onnx_operators.TABLE, **onnx_layers.TABLE}
 OPSETS = range(7, 22)
+KINDS = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool}
+"""What a tensor is held as: every float as float32, every whole number as int64."""
 MOST_NODES = 20_000
 MOST_WORK = 1 << 42
 """Multiplications for one sample."""
@@ -228,7 +230,9 @@ def holds(graph: Graph, specs: Mapping[str, tuple[str, tuple[int, ...]]]) -> dic
     for number, (name, (dtype, shape)) in enumerate(specs.items()):
         if name not in used:
             continue
-        kind = "float32" if "float" in dtype else "bool" if dtype == "bool" else "int64"
+        kind = "float32" if "float" in dtype else "int64"
+        if dtype == "bool":
+            kind = dtype
         weight = kind == "float32" and name not in as_numbers and name not in constants and 0 not in shape
         tidy = ".".join(re.sub(r"[^A-Za-z0-9_]", "_", piece) or "_" for piece in name.split("."))
         for key in (f"weights.{tidy}", f"weights.tensor_{number}"):
@@ -251,10 +255,9 @@ def _register(root: nn.Module, name: str, item: Held) -> None:
                 raise BadInput(f"no tensor can be called {printable(item.key)!r}")
             owner.add_module(step, nn.Module())
         owner = owner._modules[step]  # type: ignore[assignment]
-    kinds = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool}
-    if not leaf or hasattr(owner, leaf) or item.dtype not in kinds or len(way) > 30:
+    if not leaf or hasattr(owner, leaf) or item.dtype not in KINDS or len(way) > 30:
         raise BadInput(f"no tensor can be called {printable(item.key)!r}", got=printable(name))
-    value = torch.zeros(tuple(room(item.shape)), dtype=kinds[item.dtype])
+    value = torch.zeros(tuple(room(item.shape)), dtype=KINDS[item.dtype])
     if item.weight and value.is_floating_point():
         owner.register_parameter(leaf, nn.Parameter(value))
     else:

@@ -39,9 +39,8 @@ def _hypotheses(name: str, part: Part, asked: Net | None) -> Iterable[Candidate]
     architecture = module(name)
     if not hasattr(architecture, "hypotheses"):
         return ()
-    if asked and asked.options:
-        return architecture.hypotheses(part, asked.options)  # type: ignore[no-any-return]
-    return architecture.hypotheses(part)  # type: ignore[no-any-return]
+    found: Iterable[Candidate] = architecture.hypotheses(part, asked.options if asked else {})
+    return found
 
 
 def split(part: Part) -> list[Part]:

@@ -177,7 +177,7 @@ def sizes(net: str, size: object, least: int = 4) -> tuple[int, ...]:
     known = [4 << i for i in range(11)]
     if whole(size, least, known[-1]) is None or size not in known:
         raise BadInput(f"no such {net}", expected=f"a size of {least}, {2 * least}, ... 4096", got=printable(size, 40))
-    return tuple(known[: known.index(size) + 1])  # type: ignore[arg-type]
+    return tuple(known[: known.index(size) + 1])
 
 
 def mapping_config(
