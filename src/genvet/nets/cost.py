@@ -26,6 +26,13 @@ class Cost:
     """Floating-point operations: two for each product of a convolution or matrix, one for each other value made."""
     largest: int
     """Values in the largest tensor on the way."""
+    values: int = 0
+    """Values made on the way, all tensors together."""
+
+    @property
+    def effort(self) -> int:
+        """Operations, with every value that is made counted as fifty: thin networks are held up by memory."""
+        return self.operations + 50 * self.values
 
 
 def cost(generator: Generator) -> Cost:
@@ -42,7 +49,7 @@ def cost(generator: Generator) -> Cost:
             shadow(z, labels)
     except (RuntimeError, NotImplementedError) as error:
         raise Unsupported("this network's operations cannot be counted beforehand", hint=str(error)[:200]) from None
-    return Cost(counter.operations, counter.largest)
+    return Cost(counter.operations, counter.largest, counter.values)
 
 
 def _on_meta(module: nn.Module) -> nn.Module:
@@ -65,7 +72,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations = self.largest = 0
+        self.operations = self.largest = self.values = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -77,5 +84,6 @@ class _Counter(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
             self.operations += int(count(*args, **(kwargs or {}), out_val=made))
         elif not func.is_view:
             self.operations += sum(sizes)
+        self.values += 0 if func.is_view else sum(sizes)
         self.largest = max([self.largest, *sizes])
         return made

@@ -91,9 +91,9 @@ def price(generator: Generator) -> Cost:
 
 def affordable(price: Cost, operations: float, least: int) -> int:
     """How many samples that many operations pay for; raises TooCostly where it is fewer than the least."""
-    count = int(operations // max(price.operations, 1))
+    count = int(operations // max(price.effort, 1))
     if count < least:
-        raise TooCostly(f"{least} samples of this generator", cost=least * price.operations, allowed=operations)
+        raise TooCostly(f"{least} samples of this generator", cost=least * price.effort, allowed=operations)
     return count
 
 

@@ -172,10 +172,9 @@ class BruteForce(Probe):
         return search.result(draws)
 
     def _count(self, cost: Cost) -> int:
-        """How many samples; where not all are affordable, half of the operations go into what comes before and after
-        the stream."""
+        """How many samples; where few are affordable, what comes before and after the stream takes half of them."""
         count = affordable(cost, self.operations, min(LEAST, self.samples))
-        return self.samples if count >= self.samples else max(min(LEAST, self.samples), count // 2)
+        return min(self.samples, max(LEAST, count // 2, count - 512))
 
 
 class _Search:
