@@ -27,9 +27,13 @@ def disguises(marker: str) -> Iterator[Case]:
     yield from _arrays(evil_stream(marker))
     text = f"cos\nsystem\n(Vtouch {marker}\ntR."
     yield case("tar-name", _tar(text), "call.dangerous", advisory="a tar's first name is its first bytes")
+    polyglot = _safetensors(b"0" + text.encode())
+    yield case("safetensors-and-pickle", polyglot, "call.dangerous", advisory="its length's low byte is UNICODE")
     yield case("zlib", zlib.compress(evil_stream(marker)), "call.dangerous", advisory="joblib's compress=3")
     popen = Reduce(Global("psutil", "Popen"), (("touch", marker),))
     yield case("other-popen", dumps(popen), "call.dangerous", advisory="a class of any package that starts programs")
+    fetched = Reduce(Global("torchvision.datasets.mnist", "MNIST"), (marker, True, None, None, True))
+    yield case("dataset-made", dumps(fetched), "call.unlisted", advisory="its constructor downloads and unpacks")
     resize = Reduce(Global("torch.nn.functional", "interpolate"), (1, 10**12))
     yield case("called-activation", dumps(resize), "call.unlisted", advisory="named in modules, called by none")
     maker = Reduce(Global("numpy.random._pickle", "__generator_ctor"), (10**12, Global("torch", "FloatStorage")))
@@ -98,3 +102,10 @@ def _tar(name: str) -> bytes:
     with tarfile.open(fileobj=out, mode="w") as archive:
         archive.addfile(tarfile.TarInfo(name))
     return out.getvalue()
+
+
+def _safetensors(body: bytes) -> bytes:
+    """A valid file whose first byte is V: a loader of pickles takes all up to the header's line feed as one text."""
+    header = f'{{"w":{{"dtype":"U8","shape":[{len(body)}],"data_offsets":[0,{len(body)}]}}}}'.encode()
+    size = ord("V") + 256
+    return struct.pack("<Q", size) + header.ljust(size - 1) + b"\n" + body
