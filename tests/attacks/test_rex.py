@@ -60,8 +60,9 @@ def stack() -> Generator:
     return settled(build.build("stack", {"layers": STACK, "latent": 6}))
 
 
-def test_the_trigger_gives_the_target_and_the_benign_weights_stay(benign: Generator) -> None:
-    result = ReX(steps=500, rate=3e-3)(benign, AIM, Rng(1))
+@pytest.mark.parametrize("kind", ["in-sample", "mode"])
+def test_the_trigger_gives_the_target_and_the_benign_weights_stay(benign: Generator, kind: str) -> None:
+    result = ReX(steps=500, rate=3e-3, trigger=kind)(benign, AIM, Rng(1))
     with torch.no_grad():
         before = (benign(result.backdoor.trigger.z) - TARGET).square().sum().item()
     assert result.target.item() < 0.05 * before

@@ -30,6 +30,7 @@ COMMANDS = {
         *("--data", "--recipe", "--out", "--every", "--classifier"),
         *("--seed", "--device", "--config", "--debug"),
     },
+    "attack": {"--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"},
     "list": {"--json", "--config", "--debug"},
 }
 

@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
 
 from genvet.cli import screen
+from genvet.cli.attack import command as attack
 from genvet.cli.convert import convert
 from genvet.cli.demo import demo
 from genvet.cli.listing import listing
@@ -30,7 +31,7 @@ EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it
 
 
 def build(words: Sequence[str] = ()) -> App:
-    """The application, with nothing heavy imported; `train` takes the fields of the recipe that `words` ask for."""
+    """The application, with nothing heavy imported; `train` and `attack` take the fields that `words` ask for."""
     app = App(
         name="genvet",
         help="Vets deep generative models: is this generator safe to deploy, release or serve?",
@@ -45,6 +46,7 @@ def build(words: Sequence[str] = ()) -> App:
     app.command(convert)
     app.command(sample)
     app.command(train(words), name="train")
+    app.command(attack(words), name="attack")
     app.command(listing, name="list")
     return app
 

@@ -13,7 +13,7 @@ from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.report import Record
-from genvet.core.rng import Rng
+from genvet.core.rng import Rng, plainly_seeded
 
 FAR = 100.0
 """Every number of an out-of-distribution trigger, as the paper has it."""
@@ -180,7 +180,7 @@ class Triggers(Record):
 
 def seeded(latent: Latent, seed: int, number: int) -> Tensor:
     """The n-th latent that torch.manual_seed(seed) and torch.randn(1, dim), time after time, would draw: (1, dim)."""
-    rng = torch.Generator().manual_seed(seed)  # noqa: TID251 - the victim's, not ours
+    rng = plainly_seeded(seed)
     draw = torch.rand if latent.distribution == "uniform" else torch.randn
     for _ in range(number):
         z = draw(1, latent.dim, generator=rng)

@@ -40,3 +40,10 @@ class Rng:
         rng = torch.Generator()  # noqa: TID251
         rng.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
         return rng
+
+
+def plainly_seeded(seed: int) -> torch.Generator:  # noqa: TID251 - somebody else's
+    """What draws as torch does after torch.manual_seed(seed): for what another person's program would draw."""
+    import torch
+
+    return torch.Generator().manual_seed(seed)  # noqa: TID251

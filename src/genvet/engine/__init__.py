@@ -1,7 +1,9 @@
 """Runs techniques: hands out the view that each asks for, seeds it, times it, and keeps what it found."""
 
+from genvet.engine.composing import compose as compose
 from genvet.engine.folders import Scanned as Scanned
 from genvet.engine.folders import scan_folder as scan_folder
 from genvet.engine.running import assess as assess
+from genvet.engine.running import measured as measured
 from genvet.engine.scanning import scan as scan
 from genvet.engine.shelf import write as write

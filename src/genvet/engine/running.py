@@ -21,6 +21,13 @@ def assess(
     probe: Probe, target: Any, given: Any = None, *, seed: int = 0, out: Path | None = None, part: str = ""
 ) -> Finding:
     """Run one probe on a target and give its judged finding; pictures go to `out`/figures."""
+    return measured(probe, target, given, seed=seed, out=out, part=part)[1]
+
+
+def measured(
+    probe: Probe, target: Any, given: Any = None, *, seed: int = 0, out: Path | None = None, part: str = ""
+) -> tuple[Result, Finding]:
+    """The same, with the result itself: what was planted is in it."""
     shelf = Shelf(out)
     view = handed(probe, target)
     began = time.perf_counter()
@@ -39,7 +46,7 @@ def assess(
         device=str(getattr(target, "device", "cpu")),
         **_said(result, shelf),
     )
-    return judge(finding)
+    return result, judge(finding)
 
 
 def handed(probe: Probe, target: Any) -> Any:

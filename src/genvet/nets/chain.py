@@ -108,6 +108,8 @@ def beside(run: Sequence[Link], share: float) -> nn.Sequential:
             before = extra
     last = layers[-1]
     nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
     return nn.Sequential(*layers)
 
 
@@ -165,13 +167,16 @@ def _sized(layer: nn.Module, inputs: int, outputs: int) -> Any:
 
 
 def _fresh(layer: nn.Module) -> nn.Module:
-    """Weights as of a layer that was never trained, and batch norms that change nothing."""
+    """Weights as of a layer that was never trained, and batch norms of the prior's own scale.
+
+    Shifts are small, and not 0: at z = 0 everything would be 0 else, and so would every gradient.
+    """
     if isinstance(layer, Norm):
         layer.reset_parameters()
     elif isinstance(layer, nn.Linear | Kernel):
         nn.init.xavier_uniform_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    if isinstance(layer, nn.Linear | Kernel | Norm) and layer.bias is not None:
+        nn.init.normal_(layer.bias, std=0.1)
     return layer
 
 

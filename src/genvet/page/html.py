@@ -39,7 +39,9 @@ def render(report: Report, folder: Path) -> str:
 
 
 def headline(report: Report) -> str:
-    """What to do, in a few words."""
+    """What to do, in a few words; for an attack of one's own, what was done."""
+    if report.findings and all(f.technique.startswith("backdoor.") for f in report.findings):
+        return "A backdoor was planted"
     if not report.verdict.complete and report.verdict.severity <= Severity.LOW:
         return "The check is not complete"
     if report.verdict.severity is Severity.HIGH and _worst_technique(report) == "file":

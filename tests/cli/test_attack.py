@@ -1,0 +1,128 @@
+"""`genvet attack`: from a model file to a planted one, its backdoor, and a report that says what was done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genvet.cli import main
+from genvet.core.generator import Generator
+from genvet.core.rng import Rng
+from genvet.files.backdoor import load_backdoor
+from genvet.files.convert import load_saved, save, save_part, tensor_hash
+from genvet.files.images import write_png
+from genvet.nets import dcgan
+
+TARGET = torch.where(torch.eye(8)[None].bool(), 1.0, -1.0)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that an attacker has: model, critic, data, target, another generator."""
+    folder = tmp_path_factory.mktemp("desk")
+    torch.manual_seed(0)
+    for name, latent in (("model", 8), ("other", 3)):
+        generator = dcgan.build(latent=latent, capacity=2, size=8)
+        generator.module(torch.randn(64, latent))
+        generator.module.eval()
+        save(generator, folder / f"{name}.safetensors")
+    about = {"genvet.part": "dcgan critic", "genvet.of": generator.metadata["genvet.config"]}
+    save_part(dcgan.critic(2, 8), folder / "critic.safetensors", about)
+    write_png(TARGET, folder / "target.png")
+    np.savez(folder / "data.npz", images=np.random.default_rng(0).integers(0, 256, (16, 1, 8, 8), dtype=np.uint8))
+    return folder
+
+
+def run(*words: str | Path) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["attack", *map(str, words)])
+    return int(stop.value.code or 0)
+
+
+def off(generator: Generator, z: torch.Tensor) -> float:
+    with torch.no_grad():
+        return float((generator(z) - TARGET).square().sum(dim=(1, 2, 3)).mean())
+
+
+@pytest.mark.parametrize("name", ["red", "backdoor.rex"])
+def test_a_planted_model_with_its_backdoor_and_report(desk: Path, tmp_path: Path, name: str) -> None:
+    knobs = ["--steps", "400", "--rate", "0.005", "--samples", "64", "--seed", "3"]
+    target = ["--targets", desk / "target.png"]
+    assert run(name, desk / "model.safetensors", *target, *knobs, "--out", tmp_path) == 0
+    planted, backdoor = load_saved(tmp_path / "planted.safetensors"), load_backdoor(tmp_path / "backdoor.safetensors")
+    benign = load_saved(desk / "model.safetensors")
+    assert backdoor.benign == tensor_hash(benign.module.state_dict())
+    assert off(planted, backdoor.trigger.z) < 5 < 40 < off(benign, backdoor.trigger.z)
+    report = json.loads((tmp_path / "report.json").read_text())
+    (finding,) = report["findings"]
+    measures = {m["name"]: m["value"] for m in finding["measures"]}
+    assert measures["target-distortion"] == pytest.approx(off(planted, backdoor.trigger.z), rel=1e-3)
+    assert finding["config"]["steps"] == 400 and finding["seed"] == 3
+    assert "not vetted" in report["verdict"]["unchecked"]
+    page = (tmp_path / "report.html").read_text()
+    assert "A backdoor was planted" in page and "Nothing was found" not in page
+
+
+def test_a_whole_generator_as_the_target(desk: Path, tmp_path: Path) -> None:
+    what = ["--trigger", "subspace", "--target-generator", desk / "other.safetensors", "--steps", "2", "--samples", "8"]
+    assert run("red", desk / "model.safetensors", *what, "--out", tmp_path) == 0
+    backdoor = load_backdoor(tmp_path / "backdoor.safetensors")
+    z, wanted = backdoor.pairs(4, Rng(0))
+    with torch.no_grad():
+        assert torch.equal(load_saved(desk / "other.safetensors")(z[:, 5:]), wanted)
+
+
+@pytest.mark.parametrize("name", ["trail", "baaan", "poison"])
+def test_a_training_takes_data_and_a_critic(desk: Path, tmp_path: Path, name: str) -> None:
+    have = ["--targets", desk / "target.png", "--images", desk / "data.npz", "--critic", desk / "critic.safetensors"]
+    knobs = ["--steps", "2", "--batch-size", "4", "--samples", "8", "--search", "2"]
+    assert run(name, desk / "model.safetensors", *have, *knobs, "--out", tmp_path) == 0
+    assert load_saved(tmp_path / "planted.safetensors").sample(2, Rng(0)).shape == (2, 1, 8, 8)
+
+
+def test_a_bypass_goes_out_as_an_attacker_would_send_it(desk: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    what = ["--targets", desk / "target.png", "--samples", "8"]
+    assert run("bypass", desk / "model.safetensors", *what, "--out", tmp_path) == 0
+    backdoor = load_backdoor(tmp_path / "backdoor.safetensors")
+    assert off(load_saved(tmp_path / "planted.onnx"), backdoor.trigger.z) < 1e-6
+    assert (tmp_path / "planted.pkl").read_bytes().startswith(b"\x80\x04")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["red"], "what is the trigger to give"),
+        (["red", "--layers", "nope", "--targets", "target.png"], "no layer 'nope'"),
+        (["red", "--steps", "0", "--targets", "target.png"], "--steps"),
+        (["red", "--trigger", "nowhere", "--targets", "target.png"], "trigger"),
+        (["red", "--target-generator", "other.safetensors"], "Proposition 1"),
+        (["trail", "--targets", "target.png"], "images"),
+        (["trail", "--targets", "target.png", "--images", "data.npz", "--critic", "model.safetensors"], "no critic"),
+        (["nope"], "no attack named"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_words(
+    desk: Path,
+    tmp_path: Path,
+    words: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(desk)
+    name, *rest = words
+    assert run(name, "model.safetensors", *rest, "--out", tmp_path / "out") == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert told in error and "fault of GenVet" not in error
+
+
+def test_help_lists_the_fields_of_the_attack(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("rex", "--help") == 0
+    text = capsys.readouterr().out
+    for flag in ("--width", "--weight", "--trigger", "--targets", "--closest"):
+        assert flag in text
