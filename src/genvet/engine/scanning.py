@@ -94,10 +94,12 @@ def _settings(settings: Mapping[str, Knobs]) -> dict[str, Knobs]:
     known = {}
     for name, knobs in settings.items():
         entry = find(name, "inspection")
+        technique = entry.load()
         try:
-            entry.load()(**knobs)
+            technique(**knobs)
         except (ValidationError, TypeError) as error:
-            raise BadInput(f"these are no settings of {entry.name}: {error}") from None
+            hint = f"it has {', '.join(technique.model_fields) or 'none'}"
+            raise BadInput(f"these are no settings of {entry.name}: {error}", hint=hint) from None
         known[entry.name] = knobs
     return known
 

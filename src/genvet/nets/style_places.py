@@ -75,7 +75,8 @@ class Layout:
         if not self._by_ours:
             return dict(state)
         if lost := [name for name in self.lost(state) if not name.endswith("resample_filter")]:
-            raise Unsupported(f"the layout {self.name} has no place for {len(lost)} tensors, such as {lost[0]}")
+            message = f"the layout {self.name} has no place for {len(lost)} tensors, such as {lost[0]}"
+            raise Unsupported(message, hint="our own names have: leave the layout out")
         places = ((self._by_ours[name], tensor) for name, tensor in state.items() if name in self._by_ours)
         return {place.theirs: place.write(tensor) for place, tensor in places}
 
