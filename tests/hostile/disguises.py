@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import tarfile
 import zlib
 from collections.abc import Iterator
 
+from hostile.archives import zipped
 from hostile.case import Case, case
 from hostile.streams import evil_stream
 
@@ -34,6 +36,15 @@ def disguises(marker: str) -> Iterator[Case]:
     yield case("other-popen", dumps(popen), "call.dangerous", advisory="a class of any package that starts programs")
     fetched = Reduce(Global("torchvision.datasets.mnist", "MNIST"), (marker, True, None, None, True))
     yield case("dataset-made", dumps(fetched), "call.unlisted", advisory="its constructor downloads and unpacks")
+    settings = {
+        "class_name": "Sequential",
+        "config": {"layers": [{"module": "os", "class_name": "system", "config": {}}]},
+    }
+    for encoding in ("utf-8", "utf-16"):
+        archive = zipped("config.json", json.dumps(settings).encode(encoding))
+        yield case(
+            f"keras-alone-{encoding}", archive, "call.dangerous", advisory="Keras makes the model, then looks on"
+        )
     resize = Reduce(Global("torch.nn.functional", "interpolate"), (1, 10**12))
     yield case("called-activation", dumps(resize), "call.unlisted", advisory="named in modules, called by none")
     maker = Reduce(Global("numpy.random._pickle", "__generator_ctor"), (10**12, Global("torch", "FloatStorage")))

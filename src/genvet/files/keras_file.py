@@ -20,6 +20,7 @@ from genvet.files.safetensors_file import strides
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DEPTH = 32
 _NOWHERE = 0xFFFFFFFFFFFFFFFF
+_SETTINGS = 64 << 20
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 
 
@@ -86,14 +87,26 @@ def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
 
 
 def matches_zip(members: Mapping[str, memoryview]) -> bool:
-    """The settings and the weights of a Keras v3 archive."""
-    return _CONFIG in members and _WEIGHTS in members
+    """The settings of a Keras v3 archive: the model is made by them, whether weights follow or not."""
+    return _CONFIG in members and (_WEIGHTS in members or _makes_a_model(members[_CONFIG]))
+
+
+def _makes_a_model(settings: memoryview) -> bool:
+    """Whether these are Keras' settings; diffusers and others have a file of the name as well."""
+    try:
+        found = json.loads(bytes(settings[:_SETTINGS]))  # as bytes: Keras takes them in UTF-16 too
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "class_name" in found
 
 
 def read_zip(members: Mapping[str, memoryview], reading: Reading, place: str, nesting: int) -> set[str]:
     """A `.keras` archive; gives the members that it took."""
     where = f"{place}/{_CONFIG}" if place else _CONFIG
-    settings = _settings(str(members[_CONFIG], "utf-8", "replace"), reading, where)
+    raw = bytes(members[_CONFIG])
+    settings = _settings(str(raw, json.detect_encoding(raw), "replace"), reading, where)
+    if _WEIGHTS not in members:
+        return {_CONFIG, "metadata.json"}
     where = f"{place}/{_WEIGHTS}" if place else _WEIGHTS
     file = _opened(members[_WEIGHTS], reading, where)
     if file is not None:
