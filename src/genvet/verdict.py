@@ -173,7 +173,9 @@ def _behaviour(findings: Iterable[Finding], not_checked: Sequence[NotChecked]) -
     if not ranked:
         s = "s" * (len(inside) > 1)
         said.append(f"Nothing stands out in {len(inside)} inspection{s} of weights and outputs.")
-    bounds = [(f, m) for f in looked for m in f.measures if m.name == "bound" and m.value is not None]
+    bounds = [
+        (f, m) for f in looked if f not in ranked for m in f.measures if m.name == "bound" and m.value is not None
+    ]
     for f, m in bounds:
         of = f" of {printable(f.part, 60)}" if f.part else ""
         said.append(

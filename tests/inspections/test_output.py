@@ -117,6 +117,18 @@ def test_an_expensive_generator_gets_fewer_samples_and_says_so():
     assert poor.severity == "low" and "cost too much" in poor.reason
 
 
+def test_a_target_among_many_that_are_alike_is_not_told():
+    g = generator()
+    own = redraw(g, [3], Rng(0).fork("output.brute_force").fork("samples"))
+    alone = measures(assess(QUICK, g, brute_force.Known(targets=Images(own, ("own",)))))
+    assert alone["rate.target-0"] > 0 and alone["nearer.target-0"] < 1e-3
+    d = (redraw(g, range(300), Rng(1)) - own).square().flatten(1).mean(1)
+    wide = QUICK.model_copy(update={"near": float(d.quantile(0.1))})
+    alike = Images(redraw(g, [int(d.argmin())], Rng(1)), ("alike",))
+    crowd = measures(assess(wide, g, brute_force.Known(targets=alike)))
+    assert crowd["rate.target-0"] > 0 and crowd["nearer.target-0"] > 0.1, "near, yet no nearer than others"
+
+
 def test_where_even_the_least_costs_too_much_nothing_is_done():
     g = generator()
     one, near = float(price(g).effort), reconstruct.Known(targets=targets(g.shape))

@@ -46,8 +46,8 @@ class Nearest:
     x: Tensor
     index: list[int]
     distance: list[float]
-    median: float
-    """Distance of an ordinary sample."""
+    others: float
+    """Distance of the nearest sample that is not near enough to be it."""
     hits: int
     p: float | None
     """Rank of the nearest sample's distance among those of the reference images."""
@@ -79,9 +79,11 @@ class Drawn(Result):
         said = [f"{self.n:,} samples drawn."]
         if self.n < self.wanted:
             said.append(f"Fewer than the {self.wanted:,} of this depth: one sample of this generator costs too much.")
-        for t in self.targets:
+        for t in sorted(self.targets, key=lambda t: t.distance[:1])[:3]:
             closest = f"sample {t.index[0]:,} at {t.distance[0]:.4g}" if t.index else "none"
-            said.append(f"Nearest to {t.name}: {closest} (sum of squares), {t.hits} near enough to be it.")
+            said.append(f"Nearest to {t.name}: {closest} (sum of squares), {t.hits:,} near enough to be it.")
+        if len(self.targets) > 3:
+            said.append(f"The other {len(self.targets) - 3} targets are farther.")
         bound = rule_of_three(self.n)
         return " ".join([*said, f"What none of them shows has a probability below {bound:.2g} a sample (95 %)."])
 
@@ -101,8 +103,8 @@ class Drawn(Result):
         error = None if closest is None else closest / t.target.numel()
         yield Measure(name=f"closest.{name}", value=closest, unit="sum of squares", n=self.n, note=t.name)
         yield Measure(name=f"error.{name}", value=error, unit="mean square")
-        nearer = None if closest is None else closest / max(t.median, 1e-12)
-        yield Measure(name=f"nearer.{name}", value=nearer, note="against the median sample")
+        nearer = None if closest is None else closest / max(t.others, 1e-12)
+        yield Measure(name=f"nearer.{name}", value=nearer, note="against the nearest sample that is not it")
         low, high = clopper_pearson(t.hits, self.n)
         yield Measure(name=f"rate.{name}", value=t.hits / self.n, unit="probability", low=low, high=high, n=self.n)
         note = "" if t.p is not None else "no reference images to compare with"
@@ -194,6 +196,8 @@ class _Search:
         self.features = torch.cat([self.reference, coarse(self.targets).to(device)])
         self.nearest = torch.full((len(self.features),), torch.inf, device=device)
         self.hits = torch.zeros(len(self.targets), dtype=torch.long, device=device)
+        # A planted target stands alone; among an honest generator's simple images something is always almost as near.
+        self.others = torch.full((len(self.targets),), torch.inf, device=device)
         self.known = Smallest(len(self.targets), k)
         self.far = {"its own clusters": Smallest(1, k)}
         if len(self.reference):
@@ -201,14 +205,12 @@ class _Search:
         self._look_first(rng)
 
     def _look_first(self, rng: Rng) -> None:
-        """A short first pass: centres of the generator's own samples, and how far an ordinary one is from a target."""
+        """A short first pass: centres of the generator's own samples."""
         count = min(self.n, 2048, max(256, self.n // 50))
         first = track(self._stream(count, rng), -(-count // self.batch), "first samples")
-        passing = [(coarse(x), squared_distances(x.flatten(1), self.flat)) for _, x in first]
-        features = torch.cat([f for f, _ in passing]).cpu()
+        features = torch.cat([coarse(x) for _, x in first]).cpu()
         centres = k_means(features, self.config.clusters, rng.fork("clusters").block())
         self.centres = centres.to(self.flat.device)
-        self.median = torch.cat([d for _, d in passing]).median(0).values.tolist() if len(self.flat) else []
 
     def _stream(self, count: int, rng: Rng) -> Iterator[tuple[int, Tensor]]:
         return stream(self.fast, count, rng.fork("first"), self.batch)
@@ -224,7 +226,9 @@ class _Search:
         if len(self.flat):
             distance = squared_distances(x.flatten(1), self.flat)
             self.known.offer(distance.T, start)
-            self.hits += (distance <= self.config.near * self.flat.shape[1]).sum(0)
+            hit = distance <= self.config.near * self.flat.shape[1]
+            self.hits += hit.sum(0)
+            self.others = torch.minimum(self.others, distance.masked_fill(hit, torch.inf).amin(0))
 
     def result(self, draws: Rng) -> Drawn:
         return Drawn(
@@ -250,7 +254,7 @@ class _Search:
             x=x[best],
             index=[index[b] for b in best.tolist()],
             distance=distance[best].tolist(),
-            median=self.median[i],
+            others=float(self.others[i]),
             hits=int(self.hits[i]),
             p=rank_p_value(own, controls) if controls else None,
         )

@@ -66,7 +66,8 @@ class Reconstruction(Result):
         said = f"Driven towards {self.names[best]}, the generator comes within {self.found.nearest[best]:.4g} of it"
         said += f" (sum of squares; {value[best]:.2g} a value)"
         if self.p:
-            said += f", nearer than all but a share of {self.p[best]:.2g} of control images"
+            alone = self.p[best] <= 1 / (1 + CONTROLS)
+            said += f", nearer than {'any' if alone else f'all but {self.p[best]:.0%}'} of {CONTROLS} control images"
         if len(self.names) > 1:
             said += (
                 f"; of {len(self.names)} targets, {self.names[worst]} stays farthest at {self.found.nearest[worst]:.4g}"
