@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from genvet.catalogue import techniques
-from genvet.core.data import Critic, Images, Labelled
+from genvet.core.data import Critic, Images, Labelled, Sounds
 from genvet.core.generator import Generator, Samples
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
@@ -146,7 +146,8 @@ def data_for(recipe: type[Recipe]) -> Any:
     """Its `given`, with random samples of the kind that each field takes."""
     x = torch.rand(24, *recipe.example, generator=torch.manual_seed(2)) * 2 - 1
     labels = torch.arange(24) % 3
-    toys = {Images: Images(x, ("",) * 24), Labelled: Labelled(x, ("",) * 24, labels=labels, classes=("a", "b", "c"))}
+    toys: dict[type, Images] = {kind: kind(x, ("",) * 24) for kind in (Images, Sounds)}
+    toys |= {Labelled: Labelled(x, ("",) * 24, labels=labels, classes=("a", "b", "c"))}
     return recipe.gift()(**{name: toys[kind] for name, kind in get_type_hints(recipe.gift()).items()})
 
 

@@ -44,7 +44,7 @@ def train(
     common: Common = COMMON,
     settings: Any = None,
 ) -> int:
-    """Train a generator or a classifier on your own images; `genvet train NET --help` lists what its recipe takes.
+    """Train a network on your own images or sounds; `genvet train NET --help` lists what its recipe takes.
 
     An interrupted run goes on where it was, to the same result: give the same command again.
 
@@ -53,7 +53,7 @@ def train(
     net: str
         The network: `genvet list recipe` names the recipes, and each says what it trains.
     data: Path
-        What it learns from: folder, zip, npz or idx; path#a:b slices.
+        What it learns from: folder, zip, npz, idx or a zip of WAVs; path#a:b slices.
     recipe: str
         Another recipe than the network's usual one.
     out: Path
@@ -142,14 +142,15 @@ def load(recipe: Recipe, path: Path, device: str) -> Any:
     """What the recipe is given: its one kind of data, where the networks are to be."""
     import torch
 
-    from genvet.core.data import Images, Labelled
+    from genvet.core.data import Images, Labelled, Sounds
     from genvet.files.images import load_images
     from genvet.files.labelled import load_labelled
+    from genvet.files.sounds import load_sounds
 
     on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     (kind,) = get_type_hints(recipe.gift()).values()
-    readers: dict[type, Callable[[Path], Images]] = {Images: load_images, Labelled: load_labelled}
-    data = readers[kind](path)
+    readers = {Images: load_images, Labelled: load_labelled, Sounds: load_sounds}
+    data = readers[kind](path, recipe.sample_shape())
     return recipe.gift()(replace(data, x=data.x.to(on)))
 
 

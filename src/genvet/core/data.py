@@ -45,6 +45,11 @@ class Critic:
 
 
 @dataclass(frozen=True, eq=False)
+class Sounds(Images):
+    """Sounds (n, 1, t), float in [-1, 1]."""
+
+
+@dataclass(frozen=True, eq=False)
 class Labelled(Images):
     """Samples, each of one class: `labels` (n,) are numbers into `classes`."""
 

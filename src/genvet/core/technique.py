@@ -137,6 +137,10 @@ class Recipe(Technique):
     def __call__(self, given: Any, rng: Rng) -> Trained:
         raise NotImplementedError
 
+    def sample_shape(self) -> tuple[int, ...] | None:
+        """The shape that samples are to be brought to when they are read; None takes them as they are."""
+        return None
+
     @classmethod
     def gift(cls) -> type[Any]:
         """Its own dataclass of the data that it learns from."""

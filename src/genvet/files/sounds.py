@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genvet.core.data import Images
+from genvet.core.data import Sounds
 from genvet.core.errors import BadInput
 from genvet.core.printable import printable
 from genvet.files import members
@@ -24,7 +24,7 @@ MOST_NUMBERS = 1 << 31
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
-def load_sounds(path: str | Path, shape: tuple[int, ...] | None = None) -> Images:
+def load_sounds(path: str | Path, shape: tuple[int, ...] | None = None) -> Sounds:
     """Sounds in [-1, 1], (n, 1, t), from a folder, a zip or a single WAV; `#a:b` slices.
 
     With a `shape` (1, t) each is cut or filled with silence to that length, else all to the longest. Channels are
@@ -50,7 +50,7 @@ def load_sounds(path: str | Path, shape: tuple[int, ...] | None = None) -> Image
     x = torch.zeros(len(waves), 1, length)
     for row, sound in zip(x, waves, strict=True):
         row[0, : len(sound)] = sound[:length]
-    return Images(x, tuple(m.name for m in chosen))
+    return Sounds(x, tuple(m.name for m in chosen))
 
 
 def read_wav(member: Member) -> tuple[int, Tensor]:

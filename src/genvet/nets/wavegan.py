@@ -1,0 +1,144 @@
+"""WaveGAN: sounds by transposed convolutions in one dimension, and a learned filter after them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genvet.core.errors import BadInput
+from genvet.core.generator import Generator
+from genvet.core.latent import Latent
+from genvet.core.modelfile import Part
+from genvet.nets.candidate import Candidate
+from genvet.nets.matching import fill
+
+KERNEL, STRIDE, LEVELS = 25, 4, 5
+UNIT = STRIDE**LEVELS
+"""Sounds are a multiple of this many samples long."""
+SHUFFLE = 2
+"""Samples by which the critic's phase shuffle moves at most."""
+
+
+class WaveGAN(nn.Module):
+    """Latents (n, latent) -> sounds (n, 1, length); `before_filter` gives them as the post-filter takes them."""
+
+    def __init__(self, latent: int, capacity: int, length: int, taps: int) -> None:
+        super().__init__()
+        widths = [capacity * 2**i for i in range(LEVELS - 1, -1, -1)]
+        self.start = length // UNIT
+        self.dense = nn.Linear(latent, widths[0] * self.start)
+        # TensorFlow's "same" padding: 10 samples fall away at the near end, 11 at the far one.
+        cut = (KERNEL - STRIDE) // 2
+        self.up = nn.ModuleList(
+            nn.ConvTranspose1d(a, b, KERNEL, STRIDE, cut) for a, b in zip(widths, [*widths[1:], 1], strict=True)
+        )
+        self.filter = nn.Conv1d(1, 1, taps, bias=False) if taps else None
+        _as_tensorflow(self)
+
+    def before_filter(self, z: Tensor) -> Tensor:
+        """Sounds in (-1, 1), (n, 1, length)."""
+        x = self.dense(z).relu().unflatten(1, (-1, self.start))
+        for i, up in enumerate(self.up):
+            x = up(x)[..., :-1]
+            x = x.relu() if i + 1 < LEVELS else x.tanh()
+        return x
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.before_filter(z)
+        if self.filter is None:
+            return x
+        reach = self.filter.kernel_size[0] - 1
+        filtered: Tensor = self.filter(F.pad(x, (reach // 2, reach - reach // 2)))
+        return filtered
+
+
+class Critic(nn.Module):
+    """Sounds (n, 1, length) -> one score each, (n, 1)."""
+
+    def __init__(self, capacity: int = 64, length: int = 16_384) -> None:
+        super().__init__()
+        widths = [1, *(capacity * 2**i for i in range(LEVELS))]
+        self.down = nn.ModuleList(nn.Conv1d(a, b, KERNEL, STRIDE) for a, b in pairwise(widths))
+        self.score = nn.Linear(widths[-1] * (length // UNIT), 1)
+        _as_tensorflow(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, down in enumerate(self.down):
+            x = F.leaky_relu(down(F.pad(x, (10, 11))), 0.2)
+            x = _shuffled(x) if self.training and i + 1 < LEVELS else x
+        scores: Tensor = self.score(x.flatten(1))
+        return scores
+
+
+def build(latent: int = 100, capacity: int = 64, length: int = 16_384, taps: int = 512) -> Generator:
+    """A fresh WaveGAN; `taps` 0 leaves the post-filter out. Its latents are uniform in [-1, 1], as the paper's."""
+    check(latent, capacity, length, taps)
+    config = {"latent": latent, "capacity": capacity, "length": length, "taps": taps}
+    return Generator(
+        module=WaveGAN(latent, capacity, length, taps),
+        latent=Latent(latent, "uniform"),
+        shape=(1, length),
+        name="wavegan",
+        metadata={"genvet.net": "wavegan", "genvet.config": json.dumps(config)},
+    )
+
+
+def check(latent: int, capacity: int, length: int, taps: int) -> None:
+    """Raises BadInput where there is no such network."""
+    if min(latent, capacity, length) < 1 or length % UNIT or taps < 0:
+        raise BadInput("no such wavegan", expected=f"a length that is a multiple of {UNIT}", got=f"{length=}")
+
+
+def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator[Candidate]:
+    """Our own network by its tensors' names: its sizes follow from their shapes."""
+    names = ("dense.weight", "up.0.weight", f"up.{LEVELS - 1}.weight")
+    if not all(name in part.tensors for name in names):
+        return
+    dense, first, last = (part.tensors[name].shape for name in names)
+    if len(dense) != 2 or len(first) != 3 or len(last) != 3 or 0 in (*first, *last):
+        return
+    taps = part.tensors["filter.weight"].shape[-1] if "filter.weight" in part.tensors else 0
+    config = {"latent": dense[1], "capacity": last[0], "length": dense[0] // first[0] * UNIT, "taps": taps}
+    try:
+        with torch.device("meta"):
+            expected = build(**config).module.state_dict()
+    except (BadInput, RuntimeError):
+        return
+    if {k: tuple(v.shape) for k, v in expected.items()} == {k: tuple(s.shape) for k, s in part.tensors.items()}:
+        explanation = "GenVet's own WaveGAN, by its names"
+        yield Candidate(
+            net="wavegan", layout="genvet", score=1.0, explanation=explanation, build=partial(_load, config)
+        )
+
+
+def _load(config: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Generator:
+    with torch.device("meta"):
+        generator = build(**config)
+    fill(generator.module, tensors)
+    return generator
+
+
+def _shuffled(x: Tensor) -> Tensor:
+    """Phase shuffle: one shift for the whole batch, the gap filled by reflection."""
+    shift = int(torch.randint(-SHUFFLE, SHUFFLE + 1, ()))
+    if not shift or x.shape[-1] <= SHUFFLE:
+        return x
+    padded = F.pad(x, (max(shift, 0), max(-shift, 0)), mode="reflect")
+    return padded[..., : x.shape[-1]] if shift > 0 else padded[..., -x.shape[-1] :]
+
+
+def _as_tensorflow(network: nn.Module) -> None:
+    """Start weights as TensorFlow's layers: Glorot uniform, biases zero."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
+            fan = layer.weight[0, 0].numel() * (layer.weight.shape[0] + layer.weight.shape[1])
+            nn.init.uniform_(layer.weight, -math.sqrt(6 / fan), math.sqrt(6 / fan))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
