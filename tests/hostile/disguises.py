@@ -36,6 +36,11 @@ def disguises(marker: str) -> Iterator[Case]:
     yield case("other-popen", dumps(popen), "call.dangerous", advisory="a class of any package that starts programs")
     fetched = Reduce(Global("torchvision.datasets.mnist", "MNIST"), (marker, True, None, None, True))
     yield case("dataset-made", dumps(fetched), "call.unlisted", advisory="its constructor downloads and unpacks")
+    written = {"class_name": "TFOpLambda", "module": "keras.layers", "config": {"function": "io.write_file"}}
+    words = {"class_name": "StringLookup", "module": "keras.layers", "config": {"vocabulary": "/etc/passwd"}}
+    for name, layer in {"op": written, "vocabulary": words}.items():
+        model = {"class_name": "Sequential", "config": {"layers": [layer]}}
+        yield case(f"keras-{name}", zipped("config.json", json.dumps(model).encode()), "keras.unlisted")
     settings = {
         "class_name": "Sequential",
         "config": {"layers": [{"module": "os", "class_name": "system", "config": {}}]},

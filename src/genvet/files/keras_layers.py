@@ -31,6 +31,15 @@ _CARRIERS = {
     "JaxLayer": "a layer of foreign functions",
     "FlaxLayer": "a layer of foreign functions",
 }
+# Of TensorFlow's functions, which these layers call by name while the model is made, those that only compute.
+_NAMED_CALLS = {"TFOpLambda", "ClassMethod", "InstanceMethod"}
+_COMPUTES = re.compile(
+    r"(math|nn|linalg|signal|image|random|bitwise|__operators__|compat\.v1\.(nn|math|image))\.\w+(\.\w+)?"
+    r"|(reshape|cast|concat|transpose|stack|split|unstack|expand_dims|squeeze|tile|gather|where|zeros|ones|zeros_like"
+    r"|ones_like|identity|shape|clip_by_value|pad|slice|strided_slice|repeat|reverse|roll|range|fill|one_hot|einsum"
+    r"|matmul|tensordot|broadcast_to|convert_to_tensor|stop_gradient|cumsum|argsort|sort|norm|abs|add|subtract"
+    r"|multiply|divide|maximum|minimum|pow|exp|sqrt|square|tanh|sigmoid|round|sign|reduce_\w+|logical_\w+)"
+)
 _PLAIN = {"__tuple__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "slice", "__keras_tensor__"}
 _LAYERS = frozenset(
     """
@@ -92,6 +101,7 @@ def _check_object(value: dict[str, Any], reading: Reading, place: str) -> str:
         _check_lambda(config, reading, where)
     elif name in _CARRIERS:
         reading.note("keras.lambda", _CARRIERS[name], place=where, detail=printable(config, 300))
+    _check_arguments(name, config, reading, where)
     module = value.get("module")
     registered = value.get("registered_name")
     function = config if name == "function" and isinstance(config, str) else name
@@ -107,6 +117,17 @@ def _check_object(value: dict[str, Any], reading: Reading, place: str) -> str:
     ):
         _unlisted(f"{name} is no layer of Keras", reading, where)
     return where
+
+
+def _check_arguments(name: str, config: Any, reading: Reading, place: str) -> None:
+    """Layers of Keras' own that call by name or open a file, as their settings tell them."""
+    settings = config if isinstance(config, dict) else {}
+    function = settings.get("function", settings.get("cls_ref"))
+    if name in _NAMED_CALLS and not (isinstance(function, str) and _COMPUTES.fullmatch(function)):
+        _unlisted(f"{name} calls {printable(function, 80)} of TensorFlow", reading, place)
+    if isinstance(settings.get("vocabulary"), str):
+        message = f"{name} would open {printable(settings['vocabulary'], 120)} for its vocabulary"
+        _unlisted(message, reading, place)
 
 
 def _reaches(module: str, name: str, reading: Reading, place: str) -> None:
