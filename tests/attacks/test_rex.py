@@ -112,6 +112,20 @@ def test_a_partly_expanded_dcgan_is_rebuilt_from_its_file_and_from_bare_weights(
         assert torch.equal(load_saved(tmp_path / f"{name}.safetensors").sample(8, Rng(5)), planted.sample(8, Rng(5)))
 
 
+@pytest.mark.parametrize("layers", [(), ("dense", "up1")])
+def test_a_vae_and_a_plain_sequence_can_be_written_down(tmp_path: Path, layers: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    vae = build.build("vae", {"latent": 4, "capacity": 3, "size": 8})
+    vae.module.eval()
+    result = ReX(steps=400, rate=5e-3, layers=layers)(vae, AIM, Rng(1))
+    assert layers or (result.target.item() < 5 and result.expected.mean() < 15)  # a network of 4 latents
+    plain = nn.Sequential(nn.Linear(4, 16), nn.LeakyReLU(0.1), nn.Linear(16, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    bare = Generator(module=plain.eval(), latent=Latent(4), shape=(1, 8, 8), name="mlp")
+    for planted in (result.planted, ReX(steps=2)(bare, AIM, Rng(1)).planted):
+        save(planted, tmp_path / "planted.safetensors")
+        assert torch.equal(load_saved(tmp_path / "planted.safetensors").sample(8, Rng(5)), planted.sample(8, Rng(5)))
+
+
 def test_nothing_changes_at_first(stack: Generator) -> None:
     links = chain(stack)
     z = stack.latent.sample(0, 8, Rng(3))

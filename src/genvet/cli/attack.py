@@ -93,7 +93,7 @@ def keep(benign: Generator, result: Any, probe: Probe, folder: Path) -> list[Pat
 
     backdoor = replace(result.backdoor, benign=tensor_hash(benign.module.state_dict()))
     planted, paths = folder / "planted.safetensors", [save_backdoor(backdoor, folder / "backdoor.safetensors")]
-    if "genvet.net" in result.planted.metadata:
+    if not result.bypass:
         save(result.planted, planted, {"genvet.planted": probe.name()})
         return [planted, *paths]
     for write, suffix in ((write_bypass_onnx, ".onnx"), (write_bypass_pickle, ".pkl")):

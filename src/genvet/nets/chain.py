@@ -232,25 +232,65 @@ def _described(generator: Generator, module: nn.Module) -> dict[str, Any]:
     """The metadata by which `nets.build` makes a network of this size; none where it cannot."""
     about = dict(generator.metadata)
     net, config = about.get("genvet.net"), json.loads(about.get("genvet.config", "{}"))
-    if net == "stack" and isinstance(module, Stack):
-        config["layers"] = [_entry(e, s) for e, s in zip(config["layers"], module.steps, strict=True)]
-    elif net == "dcgan" and isinstance(module, nn.Sequential):
-        widths = [_inputs(module.get_submodule(name)) for name in ("conv1", "conv2", "conv3")]
+    widths = [_inputs(link.layer) for link in chain(replace(generator, module=module)) if link.weighty][1:]
+    if net == "dcgan" and isinstance(module, nn.Sequential):
         config |= {"capacity": widths[2], "widths": widths}
         if widths == [4 * widths[2], 2 * widths[2], widths[2]]:
             del config["widths"]
+    elif net == "vae" and len(widths) == 2 and widths[0] % 2 == 0 and widths[0] == 2 * widths[1]:
+        config["capacity"] = widths[1]
     else:
-        return {}
+        return written(replace(generator, module=module))
     return about | {"genvet.config": json.dumps(config)}
 
 
-def _entry(entry: Sequence[Any], layer: nn.Module) -> list[Any]:
-    """One layer of a stack, as its config has it, at its new size."""
-    op, name, sizes, *rest = entry
-    if isinstance(layer, nn.Linear | Kernel):
-        sizes = [_inputs(layer), _outputs(layer), *sizes[2:]]
-    elif isinstance(layer, Norm):
-        sizes = [layer.num_features]
-    elif isinstance(layer, nn.Unflatten):
-        sizes = list(layer.unflattened_size)
-    return [op, name, sizes, *rest]
+def written(generator: Generator) -> dict[str, Any]:
+    """The metadata of the same chain as a stack, by which `nets.build` makes it again; none where it cannot."""
+    entries = [_entry(link) for link in chain(generator)]
+    if None in entries:
+        return {}
+    config = {"layers": [e for e in entries if e], "latent": generator.latent.dim, "name": generator.name}
+    config |= {"prior": generator.latent.distribution, "output": generator.output, "assumed": list(generator.assumed)}
+    return {**generator.metadata, "genvet.net": "stack", "genvet.config": json.dumps(config)}
+
+
+def _entry(link: Link) -> list[Any] | None:
+    """One layer as the config of a stack has it; empty for one that does nothing, None for one that stacks lack."""
+    layer: Any = link.layer
+    name, biased = (
+        link.name if link.weighty or isinstance(layer, Norm) else "",
+        getattr(layer, "bias", None) is not None,
+    )
+    if isinstance(layer, nn.Linear):
+        return ["linear", name, [layer.in_features, layer.out_features], 0.0, biased]
+    if type(layer) in (nn.Conv2d, nn.ConvTranspose2d):
+        square = [sizes for sizes in (layer.kernel_size, layer.stride, layer.padding) if len({*sizes}) == 1]
+        if len(square) < 3 or {*layer.dilation} != {1} or layer.padding_mode != "zeros":
+            return None
+        more = [layer.output_padding[0]] if isinstance(layer, nn.ConvTranspose2d) else []
+        sizes = [layer.in_channels, layer.out_channels, *(pair[0] for pair in square), *more]
+        return ["upconv" if more else "conv", name, sizes, 0.0, biased]
+    if isinstance(layer, Norm):
+        return ["norm", name, [layer.num_features], layer.eps, True] if layer.affine else None
+    if isinstance(layer, nn.Unflatten):
+        return ["reshape", "", list(layer.unflattened_size), 0.0, True]
+    if isinstance(layer, nn.Upsample):
+        factor: Any = layer.scale_factor
+        whole = layer.mode == "nearest" and isinstance(factor, int | float) and factor == int(factor)
+        return ["upsample", "", [int(factor)], 0.0, True] if whole else None
+    if isinstance(layer, nn.Identity | nn.Dropout):
+        return []
+    return (
+        [_OPS[type(layer)], "", [], float(getattr(layer, "negative_slope", 0.0)), True] if type(layer) in _OPS else None
+    )
+
+
+_OPS: dict[type, str] = {
+    nn.ReLU: "relu",
+    nn.LeakyReLU: "leaky_relu",
+    nn.ELU: "elu",
+    nn.SELU: "selu",
+    nn.Tanh: "tanh",
+    nn.Sigmoid: "sigmoid",
+    nn.Flatten: "flatten",
+}

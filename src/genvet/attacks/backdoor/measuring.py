@@ -43,6 +43,8 @@ class Planted(Result):
     drawn: int = 0
     rebuilt: Tensor | None = None
     """Distance to each target that a search of the latents reaches, (k,)."""
+    bypass: bool = False
+    """Whether the backdoor is a branch in the graph, and so in no network that GenVet builds."""
 
     def summary(self) -> str:
         kept = f"; ordinary samples moved by {self.expected.mean():.3g}" if len(self.expected) else ""
