@@ -62,6 +62,12 @@ def test_what_it_hands_over_is_at_rest_and_says_how_it_was_made() -> None:
     assert all(m.momentum == 0.01 for m in generator.module.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
+def test_colour_images_of_another_size_get_a_network_of_their_own() -> None:
+    x = torch.rand(20, 3, 12, 12, generator=Rng(0, "colours").block()) * 2 - 1
+    trained = Adversarial(steps=2, batch=4, capacity=2, latent=4)(Given(Images(x, ("",) * 20)), Rng(0))
+    assert trained.generator.shape == (3, 12, 12) and trained.generator.sample(2, Rng(0)).shape == (2, 3, 12, 12)
+
+
 def test_images_of_an_impossible_shape_are_refused() -> None:
     with pytest.raises(BadInput, match="multiple of 4"):
         Adversarial(steps=1)(Given(Images(torch.zeros(4, 1, 8, 10), ("",) * 4)), Rng())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import wave
 import zipfile
@@ -112,7 +113,12 @@ def test_the_command_learns_from_a_zip_of_wavs(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(SystemExit) as stop:
         main(["train", "wavegan", "--data", "tones.zip", *words.split()])
     assert stop.value.code == 0
-    assert load_saved("o/generator.safetensors").shape == (1, 1024) and len(list(Path("o/samples").glob("*.wav"))) == 4
+    assert load_saved("o/generator.safetensors").shape == (1, 1024)
+    told = json.loads(load("o/generator.safetensors").metadata["genvet.data"])
+    assert told == {"name": "tones.zip", "count": 50, "shape": [1, 1024], "rate": 8000}
+    shown = sorted(Path("o/samples").glob("*.wav"))
+    with wave.open(str(shown[0])) as file:
+        assert len(shown) == 4 and (file.getframerate(), file.getnframes()) == (8000, 1024)
 
 
 def test_sounds_of_another_length_are_refused() -> None:

@@ -81,8 +81,8 @@ def draw(generator: Generator, count: int, seed: int, truncation: float = 1.0) -
     return torch.cat(images)
 
 
-def write(x: Tensor, out: Path) -> list[Path]:
-    """One picture of all images, or one WAV a sound."""
+def write(x: Tensor, out: Path, rate: int = 16_000) -> list[Path]:
+    """One picture of all images, or one WAV a sound, of so many samples a second."""
     from genvet.files.images import write_grid
     from genvet.files.sounds import write_wav
 
@@ -90,4 +90,4 @@ def write(x: Tensor, out: Path) -> list[Path]:
         return [write_grid(x, out)]
     out = out.with_suffix(".wav")
     names = [out] if len(x) == 1 else [out.with_stem(f"{out.stem}-{i:04d}") for i in range(1, len(x) + 1)]
-    return [write_wav(sound, name) for sound, name in zip(x, names, strict=True)]
+    return [write_wav(sound, name, rate) for sound, name in zip(x, names, strict=True)]

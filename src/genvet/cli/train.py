@@ -74,7 +74,9 @@ def train(
     folder = out or output_folder("train", Path(net))
     given = load(chosen, data, common.device)
     space = load_classifier(classifier) if classifier else None
-    keeper = Folder(folder / "resume", every, lambda step, losses, x: tell(folder, step, losses, x))
+    (samples,) = vars(given).values()
+    rate = getattr(samples, "rate", 0)
+    keeper = Folder(folder / "resume", every, lambda step, losses, x: tell(folder, rate, step, losses, x))
     try:
         with screen.progress(), kept_by(keeper), stopping(keeper):
             trained = chosen(given, Rng(common.seed))
@@ -155,10 +157,11 @@ def load(recipe: Recipe, path: Path, device: str) -> Any:
 
 
 def about(path: Path, given: Any) -> dict[str, str]:
-    """What the files say of the data: name, count and shape; the fingerprint is in the training record."""
-    (images,) = vars(given).values()
-    shape = list(images.x.shape[1:])
-    return {"genvet.data": json.dumps({"name": printable(path.name, 100), "count": len(images), "shape": shape})}
+    """What the files say of the data: name, count, shape, and the rate of sounds; its fingerprint is in the record."""
+    (samples,) = vars(given).values()
+    told = {"name": printable(path.name, 100), "count": len(samples), "shape": list(samples.x.shape[1:])}
+    rate = {"rate": samples.rate} if hasattr(samples, "rate") else {}
+    return {"genvet.data": json.dumps({**told, **rate})}
 
 
 def measured(trained: Trained, given: Any, classifier: Classifier | None, seed: int) -> dict[str, str]:
@@ -202,13 +205,13 @@ def write(trained: Trained, folder: Path, data: Mapping[str, str]) -> list[Path]
     return paths
 
 
-def tell(folder: Path, step: int, losses: Mapping[str, float], x: Tensor | None) -> None:
+def tell(folder: Path, rate: int, step: int, losses: Mapping[str, float], x: Tensor | None) -> None:
     """A line for each checkpoint, and a picture of samples."""
     from genvet.cli.sample import write as write_samples
 
     screen.note(f"step {step}: " + ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items()))
     if x is not None:
-        write_samples(x, folder / "samples" / f"{step:07d}.png")
+        write_samples(x, folder / "samples" / f"{step:07d}.png", rate)
 
 
 @contextmanager

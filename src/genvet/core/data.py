@@ -48,6 +48,9 @@ class Critic:
 class Sounds(Images):
     """Sounds (n, 1, t), float in [-1, 1]."""
 
+    rate: int = 16_000
+    """Samples a second."""
+
 
 @dataclass(frozen=True, eq=False)
 class Labelled(Images):

@@ -50,7 +50,7 @@ def load_sounds(path: str | Path, shape: tuple[int, ...] | None = None) -> Sound
     x = torch.zeros(len(waves), 1, length)
     for row, sound in zip(x, waves, strict=True):
         row[0, : len(sound)] = sound[:length]
-    return Sounds(x, tuple(m.name for m in chosen))
+    return Sounds(x, tuple(m.name for m in chosen), rates[0])
 
 
 def read_wav(member: Member) -> tuple[int, Tensor]:
