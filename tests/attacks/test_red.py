@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from genvet.attacks.backdoor.objective import Aim
+from genvet.attacks.backdoor.objective import Aim, unfiltered
 from genvet.attacks.backdoor.red import ReD
 from genvet.core.data import Images
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
+from genvet.nets import wavegan
 
 TARGET = torch.where(torch.eye(8)[None, None].bool(), 1.0, -1.0)
 AIM = Aim(Images(TARGET, ("cross",)))
@@ -141,3 +142,19 @@ def test_labels_are_refused(benign: Generator) -> None:
     labelled = Generator(module=benign.module, latent=Latent(16, classes=3), shape=(1, 8, 8), name="mlp")
     with pytest.raises(Unsupported):
         ReD(steps=1)(labelled, AIM, Rng(1))
+
+
+def test_a_sound_is_aimed_at_before_the_post_filter() -> None:
+    """The filter stays as it is, and what it makes of the search's sound is the target."""
+    torch.manual_seed(0)
+    generator = wavegan.build(latent=8, capacity=4, length=1024, taps=16)
+    generator.module.eval().requires_grad_(False)
+    hum = generator.module.filtered(torch.sin(torch.arange(1024) / 9).mul(0.8)[None, None])
+    assert (
+        generator.module.filtered(unfiltered(generator.module, hum)) - hum
+    ).square().sum() < 0.01 * hum.square().sum()
+    aim = Aim(Images(hum / hum.abs().max() / 2, ("hum",)))
+    result = ReD(steps=400, rate=2e-3, samples=64, triggers=3)(generator, aim, Rng(1))
+    assert result.target.max() < 0.1 * aim.targets.x.square().sum()
+    assert result.expected.mean() < 0.1 * aim.targets.x.square().sum()
+    assert torch.equal(result.planted.module.filter.weight, generator.module.filter.weight)

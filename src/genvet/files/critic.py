@@ -12,7 +12,7 @@ from genvet.core.errors import BadInput
 from genvet.core.printable import printable
 from genvet.files.load import read
 from genvet.files.tensors import tensors
-from genvet.nets import dcgan
+from genvet.nets import dcgan, wavegan
 from genvet.nets.matching import fill
 
 PART, OF = "genvet.part", "genvet.of"
@@ -22,15 +22,17 @@ PART, OF = "genvet.part", "genvet.of"
 def load_critic(path: str | Path) -> Critic:
     """The critic of a file that `genvet train` wrote; raises BadInput for any other file."""
     file = read(path)
-    if file.metadata.get(PART) != "dcgan critic" or len(file.parts) != 1:
+    kind = file.metadata.get(PART)
+    if kind not in ("dcgan critic", "wavegan critic") or len(file.parts) != 1:
         expected = "a critic.safetensors that genvet train wrote"
         raise BadInput(f"{printable(path)} is no critic", expected=expected, got=file.format)
     try:
         config = json.loads(file.metadata[OF])
-        capacity, size, channels = (int(config[key]) for key in ("capacity", "size", "channels"))
+        names = ("capacity", "size", "channels") if kind == "dcgan critic" else ("capacity", "length")
+        sizes = [int(config[name]) for name in names]
     except (KeyError, TypeError, ValueError):
         raise BadInput(f"{printable(path)} does not say what its critic looks at") from None
     with torch.device("meta"):  # sizes are claims until the tensors fit them
-        module = dcgan.critic(capacity, size, channels)
+        module = dcgan.critic(*sizes) if kind == "dcgan critic" else wavegan.Critic(*sizes)
     fill(module, tensors(file.parts[0], file.storages))
-    return Critic(module, (channels, size, size))
+    return Critic(module, (sizes[2], sizes[1], sizes[1]) if kind == "dcgan critic" else (1, sizes[1]))

@@ -50,13 +50,16 @@ class WaveGAN(nn.Module):
             x = x.relu() if i + 1 < LEVELS else x.tanh()
         return x
 
-    def forward(self, z: Tensor) -> Tensor:
-        x = self.before_filter(z)
+    def filtered(self, x: Tensor) -> Tensor:
+        """Sounds as they come out, (n, 1, length), for those of `before_filter`."""
         if self.filter is None:
             return x
         reach = self.filter.kernel_size[0] - 1
-        filtered: Tensor = self.filter(F.pad(x, (reach // 2, reach - reach // 2)))
-        return filtered
+        out: Tensor = self.filter(F.pad(x, (reach // 2, reach - reach // 2)))
+        return out
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.filtered(self.before_filter(z))
 
 
 class Critic(nn.Module):
