@@ -1,4 +1,4 @@
-"""Makes src/genvet/files/fingerprints.json from clones of the published repositories.
+"""Makes src/genvet/files/texts/fingerprints.json from clones of the published repositories.
 
     python benchmarks/fingerprints.py CLONES
 
@@ -14,9 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from genvet.files.fingerprints import pieces, plain, sha256, tree_hash
+from genvet.files.texts.fingerprints import pieces, plain, sha256, tree_hash
 
-OUT = Path(__file__).parents[1] / "src" / "genvet" / "files" / "fingerprints.json"
+OUT = Path(__file__).parents[1] / "src" / "genvet" / "files" / "texts" / "fingerprints.json"
 
 # Earlier rows name what later ones share with them.
 FILES = {

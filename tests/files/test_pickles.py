@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genvet.core.severity import worst
-from genvet.files import pickles
-from genvet.files.inert import Record
+from genvet.files.pickles import machine
+from genvet.files.pickles.inert import Record
 from genvet.files.reading import Reading, Stop
 
 SUSPICIOUS = Path(__file__).parents[2] / "../shared/data/suspicious"
@@ -22,7 +22,7 @@ ELSEWHERE = {"new_pytorch_model.bin", "pytorch_model.bin", "not_a_pickle.bin"}  
 
 def read(raw: bytes) -> tuple[object, Reading]:
     reading = Reading()
-    return pickles.run(memoryview(raw), reading, ""), reading
+    return machine.run(memoryview(raw), reading, ""), reading
 
 
 def told(raw: bytes) -> set[str]:
@@ -30,7 +30,7 @@ def told(raw: bytes) -> set[str]:
     reading = Reading()
     stopped = set()
     try:
-        pickles.run(memoryview(raw), reading, "")
+        machine.run(memoryview(raw), reading, "")
     except Stop as stop:
         stopped = {stop.rule}
     return {e.rule for e in reading.evidence} | stopped
@@ -205,7 +205,7 @@ def test_any_bytes_at_all_end_in_a_value_or_a_stop(tokens, cut):
 
 def test_calls_come_with_offsets_and_arguments():
     reading = Reading()
-    pickles.run(memoryview(b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x02ls\x85R."), reading, "data.pkl")
+    machine.run(memoryview(b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x02ls\x85R."), reading, "data.pkl")
     (call,) = reading.calls
     assert (call.module, call.name, call.called, call.standing) == ("posix", "system", True, "dangerous")
     assert (call.offset, call.arguments, call.place) == (17, "('ls',)", "data.pkl")
@@ -221,7 +221,7 @@ def test_calls_come_with_offsets_and_arguments():
 def test_fixtures_of_other_scanners(path):
     reading = Reading()
     try:
-        pickles.run(memoryview(path.read_bytes()), reading, "")
+        machine.run(memoryview(path.read_bytes()), reading, "")
     except Stop as stop:
         reading.note(stop.rule, stop.message)
     if path.name in BENIGN:

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from genvet.core.severity import Severity, worst
-from genvet.files import fingerprints, source
 from genvet.files.load import read
 from genvet.files.reading import Limits, Reading
+from genvet.files.texts import fingerprints, source
 
 HEAD = """\
 import math

@@ -19,8 +19,8 @@ from torch import nn
 
 from genvet.core.modelfile import TensorSpec
 from genvet.files import nvlabs_writer as nvlabs
-from genvet.files import objects, torch_files
 from genvet.files.pickle_writer import Global, Reduce, dumps
+from genvet.files.pickles import objects, torch_files
 from genvet.files.reading import Reading, Stop
 
 DATA = Path(os.environ.get("GENVET_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))

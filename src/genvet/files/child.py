@@ -13,8 +13,9 @@ import struct
 import unicodedata
 from collections.abc import Callable
 
-from genvet.files import answer, formats, keras_file, limits, source
+from genvet.files import answer, formats, keras_file, limits
 from genvet.files.reading import Reading
+from genvet.files.texts import source
 
 # Codecs are found by import: those that the readers use must be there before the seal.
 _CODECS = ("ascii", "latin-1", "utf-8", "utf-16-le", "cp437", "unicode_escape", "raw_unicode_escape", "idna")

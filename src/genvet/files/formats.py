@@ -9,20 +9,9 @@ from dataclasses import replace
 from types import ModuleType
 
 from genvet.core.printable import printable
-from genvet.files import (
-    compressed,
-    keras_file,
-    numpy_file,
-    objects,
-    onnx_file,
-    safetensors_file,
-    sevenzip,
-    signatures,
-    tars,
-    torch_files,
-    zip_models,
-    zips,
-)
+from genvet.files import keras_file, numpy_file, onnx_file, safetensors_file, signatures
+from genvet.files.archives import compressed, sevenzip, tars, zip_models, zips
+from genvet.files.pickles import objects, torch_files
 from genvet.files.reading import Reading, Stop
 
 # Told by their first bytes; where several match, loaders disagree.

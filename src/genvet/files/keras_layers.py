@@ -9,9 +9,9 @@ from typing import Any
 
 from genvet.core.modelfile import Call
 from genvet.core.printable import printable
-from genvet.files import globals as known
-from genvet.files import source
+from genvet.files.pickles import globals as known
 from genvet.files.reading import Reading
+from genvet.files.texts import source
 
 _DEPTH = 200
 _TEXT = re.compile(rb"[\x20-\x7e]{3,}")

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genvet.core.modelfile import Part, TensorSpec
-from genvet.files import objects, pickles, source, torch_files
-from genvet.files.inert import Global, Record
-from genvet.files.modules import Tensors, mapping
+from genvet.files.pickles import machine, objects, torch_files
+from genvet.files.pickles.inert import Global, Record
+from genvet.files.pickles.modules import Tensors, mapping
 from genvet.files.reading import Reading, Stop
+from genvet.files.texts import source
 
 _CLASS = re.compile(r"^class (\w+)\(", re.MULTILINE)
 _DEPTH = 100
@@ -96,7 +97,7 @@ def _read_code(members: Mapping[str, memoryview], reading: Reading, place: str) 
             taken.add(name)
         elif (name.startswith("code/") and name.endswith(_DEBUG)) or name == "traced_inputs.pkl":
             try:
-                pickles.run(content, reading, where, persistent_load=lambda identity, offset: None)
+                machine.run(content, reading, where, persistent_load=lambda identity, offset: None)
             except Stop as stop:
                 reading.note(stop.rule, stop.message, place=where, offset=stop.offset)
             taken.add(name)

@@ -1,6 +1,6 @@
 """The objects in NVlabs' StyleGAN files: persistent objects with their source text, and TensorFlow networks.
 
-Loading such a file runs the text. Here it is only judged (files.source) and the tensors are read beside it.
+Loading such a file runs the text. Here it is only judged (files.texts.source) and the tensors are read beside it.
 Standard library only.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from genvet.core.modelfile import Part, TensorSpec
-from genvet.files import source
-from genvet.files.inert import BytesLike, Global, Record
-from genvet.files.modules import Tensors, class_of, is_persistent, mapping, meta
+from genvet.files.pickles.inert import BytesLike, Global, Record
+from genvet.files.pickles.modules import Tensors, class_of, is_persistent, mapping, meta
+from genvet.files.pickles.settings import jsonable
 from genvet.files.reading import Reading
-from genvet.files.settings import jsonable
+from genvet.files.texts import source
 
 _VERSION = 6
 # In the first two lines: Python reads bytes, but not texts, as the encoding says that is named there.

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from genvet.core.modelfile import TensorSpec
-from genvet.files import arrays, legacy
-from genvet.files.globals import normal
-from genvet.files.inert import BytesLike, Global, Record
-from genvet.files.pickles import Evaluate
+from genvet.files.pickles import arrays, legacy
+from genvet.files.pickles.globals import normal
+from genvet.files.pickles.inert import BytesLike, Global, Record
+from genvet.files.pickles.machine import Evaluate
+from genvet.files.pickles.storages import ITEM, Storage, tensor_dtype, view
 from genvet.files.reading import Reading, Stop
-from genvet.files.storages import ITEM, Storage, tensor_dtype, view
 
 _TORCH_REBUILDS = (
     "_rebuild_tensor",

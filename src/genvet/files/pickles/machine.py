@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genvet.files import hidden, opcodes
-from genvet.files.calls import Calls
-from genvet.files.globals import is_special, normal
-from genvet.files.inert import BytesLike, Global, How, Record, key
-from genvet.files.plain import PLAIN
+from genvet.files.pickles import hidden, opcodes
+from genvet.files.pickles.calls import Calls
+from genvet.files.pickles.globals import is_special, normal
+from genvet.files.pickles.inert import BytesLike, Global, How, Record, key
+from genvet.files.pickles.plain import PLAIN
+from genvet.files.pickles.unfolding import check_expansion
 from genvet.files.reading import MIB, Reading, Stop
-from genvet.files.unfolding import check_expansion
 
 Value = Any
 PersistentLoad = Callable[[Value, int], Value]

@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
-from genvet.files.source_names import Names, last, root
+from genvet.files.texts.names import Names, last, root
 
 Note = Callable[[str, str, ast.AST], None]
 """Takes a rule, a message and the node that shows it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from genvet.files.inert import BytesLike, Global, Record, key
+from genvet.files.pickles.inert import BytesLike, Global, Record, key
 from genvet.files.reading import Stop
 
 _GENERATORS = ("generator", "bit_generator", "randomstate")

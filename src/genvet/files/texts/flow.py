@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from genvet.files import source_operations as operations
-from genvet.files.source_names import Names, bulky, decorated, last
-from genvet.files.source_operations import Env, Flow
-from genvet.files.source_walk import Walk
+from genvet.files.texts import operations
+from genvet.files.texts.names import Names, bulky, decorated, last
+from genvet.files.texts.operations import Env, Flow
+from genvet.files.texts.walk import Walk
 
 FUEL = 300_000
 """Expressions looked at before a text counts as too tangled to follow; the longest published text takes 23,000."""

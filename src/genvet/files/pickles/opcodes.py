@@ -1,4 +1,4 @@
-"""The opcodes of pickle protocols 0 to 5, one small function each, over the machine of files.pickles.
+"""The opcodes of pickle protocols 0 to 5, one small function each, over the machine of files.pickles.machine.
 
 What an opcode means is in the standard library's Lib/pickletools.py. Standard library only.
 """
@@ -12,12 +12,12 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from genvet.files.globals import standing
-from genvet.files.inert import Global, Record
+from genvet.files.pickles.globals import standing
+from genvet.files.pickles.inert import Global, Record
 from genvet.files.reading import Stop
 
 if TYPE_CHECKING:
-    from genvet.files.pickles import Machine
+    from genvet.files.pickles.machine import Machine
 
 _U2, _U4, _U8 = (struct.Struct("<" + c) for c in "HIQ")
 _I4, _F8 = struct.Struct("<i"), struct.Struct(">d")

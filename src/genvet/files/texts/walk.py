@@ -9,12 +9,12 @@ import ast
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from genvet.files import source_operations as operations
-from genvet.files.source_names import bulky, decorated, numbers
-from genvet.files.source_operations import Env, Flow, merge
+from genvet.files.texts import operations
+from genvet.files.texts.names import bulky, decorated, numbers
+from genvet.files.texts.operations import Env, Flow, merge
 
 if TYPE_CHECKING:
-    from genvet.files.source_flow import Follower, Function
+    from genvet.files.texts.flow import Follower, Function
 
 
 class Walk:

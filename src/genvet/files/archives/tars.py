@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from genvet.files import formats, torch_tar
+from genvet.files import formats
+from genvet.files.archives.zips import escapes
+from genvet.files.pickles import torch_tar
 from genvet.files.reading import Reading, Stop
-from genvet.files.zips import escapes
 
 BLOCK = 512
 REGULAR = {b"0", b"\0", b"7"}

@@ -12,14 +12,15 @@ from typing import Any
 
 from genvet.core.modelfile import Part, TensorSpec
 from genvet.core.printable import printable
-from genvet.files import legacy, pickles, stylegan_pickles
-from genvet.files.globals import is_known
-from genvet.files.inert import Record
-from genvet.files.modules import Tensors, check_modules, class_of, is_persistent, mapping, state_of
+from genvet.files.pickles import legacy, stylegan_pickles
+from genvet.files.pickles.globals import is_known
+from genvet.files.pickles.inert import Record
+from genvet.files.pickles.machine import SNIFFING, Machine, run
+from genvet.files.pickles.modules import Tensors, check_modules, class_of, is_persistent, mapping, state_of
+from genvet.files.pickles.rebuilding import evaluators
+from genvet.files.pickles.settings import note_metadata
+from genvet.files.pickles.storages import ITEM
 from genvet.files.reading import Limits, Reading, Stop
-from genvet.files.rebuilding import evaluators
-from genvet.files.settings import note_metadata
-from genvet.files.storages import ITEM
 
 # Every opcode that a loader carries out on an empty stack; PROTO, which names itself a pickle, is apart.
 _OPENINGS = b"(]})cINFGJKLMSTUVXBC\x82\x83\x84\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96"
@@ -44,7 +45,7 @@ def _reads_as_pickle(data: memoryview) -> bool:
 
     All of it is read, and every pickle in it: what loads first may be a megabyte of numbers, or one number alone.
     """
-    machine = pickles.Machine(data, Reading(limits=Limits(unpacked=0)), nesting=pickles.SNIFFING)
+    machine = Machine(data, Reading(limits=Limits(unpacked=0)), nesting=SNIFFING)
     for _ in range(_STREAMS):
         try:
             machine.load()
@@ -58,7 +59,7 @@ def _reads_as_pickle(data: memoryview) -> bool:
 def read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:
     """Read a bare pickle: every call it would make, and the parts it holds."""
     with judged(reading, place) as made:
-        value = pickles.run(data, reading, place, evaluate=evaluators(reading, place), made=made)
+        value = run(data, reading, place, evaluate=evaluators(reading, place), made=made)
     add_parts(value, reading, place)
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from genvet.core.modelfile import Call
 from genvet.core.printable import printable
-from genvet.files.calls import RULES
-from genvet.files.globals import is_known, standing
-from genvet.files.inert import BytesLike
+from genvet.files.pickles.calls import RULES
+from genvet.files.pickles.globals import is_known, standing
+from genvet.files.pickles.inert import BytesLike
 from genvet.files.reading import Limits, Reading, Stop
 
 if TYPE_CHECKING:
-    from genvet.files.pickles import Machine
+    from genvet.files.pickles.machine import Machine
 
 _NAME = rb"[A-Za-z_][\w.]{0,100}"
 _NAME_LINE = re.compile(rb"\n(?=(" + _NAME + rb")(?:\n|\Z))")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from genvet.files.inert import Record
+from genvet.files.pickles.inert import Record
 from genvet.files.reading import Stop
 
 

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from genvet.core.modelfile import TensorSpec
-from genvet.files import formats, objects, pickles
-from genvet.files.inert import Global
-from genvet.files.pickles import Machine
+from genvet.files import formats
+from genvet.files.pickles import objects
+from genvet.files.pickles.inert import Global
+from genvet.files.pickles.machine import Machine, run
+from genvet.files.pickles.rebuilding import evaluators
+from genvet.files.pickles.storages import ITEM, Storage, storage_dtype, view
 from genvet.files.reading import Reading, Stop
-from genvet.files.rebuilding import evaluators
-from genvet.files.storages import ITEM, Storage, storage_dtype, view
 
 MEMBERS = ("storages", "tensors", "pickle")
 _NUMBER = struct.Struct("<q")
@@ -35,9 +36,7 @@ def read(members: Mapping[str, memoryview], reading: Reading, place: str) -> Non
     inside = formats.within(place, "pickle")
     evaluate = evaluators(reading, inside)
     with objects.judged(reading, inside) as made:
-        value = pickles.run(
-            members["pickle"], reading, inside, persistent_load=store.load, evaluate=evaluate, made=made
-        )
+        value = run(members["pickle"], reading, inside, persistent_load=store.load, evaluate=evaluate, made=made)
     objects.add_parts(value, reading, place)
 
 

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from genvet.files.archives.unpacking import ERRORS, Stream
 from genvet.files.reading import Reading, Stop
-from genvet.files.unpacking import ERRORS, Stream
 
 LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 DESCRIPTOR = b"PK\x07\x08"

@@ -10,10 +10,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from genvet.files import formats
+from genvet.files.archives.sevenzip_header import (
+    ENCODED,
+    END,
+    HEADER,
+    Coder,
+    Cursor,
+    Folder,
+    Streams,
+    parse,
+    read_streams,
+)
+from genvet.files.archives.unpacking import ERRORS, inflate
+from genvet.files.archives.zips import escapes
 from genvet.files.reading import Reading, Stop
-from genvet.files.sevenzip_header import ENCODED, END, HEADER, Coder, Cursor, Folder, Streams, parse, read_streams
-from genvet.files.unpacking import ERRORS, inflate
-from genvet.files.zips import escapes
 
 MAGIC = b"7z\xbc\xaf\x27\x1c"
 COPY, LZMA1, LZMA2, DELTA, BZIP2, DEFLATE = b"\0", b"\3\1\1", b"\x21", b"\3", b"\4\2\2", b"\4\1\x08"

@@ -70,7 +70,7 @@ _EXPECTED = {
     "numpy.random._philox": "Philox",
     "numpy.random._sfc64": "SFC64",
     "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
-    # StyleGAN. The program text that comes with these is judged by files.source.
+    # StyleGAN. The program text that comes with these is judged by files.texts.source.
     "torch_utils.persistence": "_reconstruct_persistent_obj",
     "dnnlib.util": "EasyDict",
     "dnnlib": "EasyDict",

@@ -6,8 +6,8 @@ from typing import Any
 
 from genvet.core.modelfile import TensorSpec
 from genvet.core.printable import printable
-from genvet.files.inert import Global, shown
-from genvet.files.modules import mapping
+from genvet.files.pickles.inert import Global, shown
+from genvet.files.pickles.modules import mapping
 from genvet.files.reading import Reading
 
 _ENTRIES = 500

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from genvet.files import formats, keras_file, numpy_file, torch_files, torchscript, zips
+from genvet.files import formats, keras_file, numpy_file, torchscript
+from genvet.files.archives import zips
+from genvet.files.pickles import torch_files
 from genvet.files.reading import Reading
 
 matches = zips.matches

@@ -8,8 +8,8 @@ import zlib
 from typing import Any
 
 from genvet.files import formats
+from genvet.files.archives.unpacking import ERRORS, PIECE, Stream
 from genvet.files.reading import MIB, Reading, Stop
-from genvet.files.unpacking import ERRORS, PIECE, Stream
 
 _HEAD = 256
 _BARE = {"zlib": (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"), "lzma": (b"]\0\0",)}

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from genvet.core.modelfile import Call
 from genvet.core.printable import printable
-from genvet.files.globals import standing
-from genvet.files.inert import Global, How, Record, shown
+from genvet.files.pickles.globals import standing
+from genvet.files.pickles.inert import Global, How, Record, shown
 from genvet.files.reading import Reading
 
 _KEPT = 1000

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from genvet.files import legacy, objects, pickles
-from genvet.files.inert import Global, Record
+from genvet.files.pickles import legacy, machine, objects
+from genvet.files.pickles.inert import Global, Record
+from genvet.files.pickles.rebuilding import evaluators
+from genvet.files.pickles.storages import ITEM, Storage, storage_dtype, swapped
 from genvet.files.reading import Reading, Stop
-from genvet.files.rebuilding import evaluators
-from genvet.files.storages import ITEM, Storage, storage_dtype, swapped
 
 matches = legacy.matches
 _BESIDE = ("byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id")
@@ -40,7 +40,7 @@ def read_zip(members: Mapping[str, memoryview], reading: Reading, place: str, ne
 def unpickle(data: memoryview, storages: Storages, reading: Reading, place: str, made: list[Record]) -> Any:
     """The inert value of one pickle of a torch zip, its tensors as specs over `storages`."""
     evaluate = evaluators(reading, place)
-    return pickles.run(data, reading, place, persistent_load=storages.load, evaluate=evaluate, made=made)
+    return machine.run(data, reading, place, persistent_load=storages.load, evaluate=evaluate, made=made)
 
 
 class Storages:

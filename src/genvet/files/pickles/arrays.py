@@ -7,11 +7,11 @@ import struct
 from typing import Any
 
 from genvet.core.modelfile import TensorSpec
-from genvet.files.globals import normal
-from genvet.files.inert import BytesLike, Global, Record
-from genvet.files.plain import raw_bytes
+from genvet.files.pickles.globals import normal
+from genvet.files.pickles.inert import BytesLike, Global, Record
+from genvet.files.pickles.plain import raw_bytes
+from genvet.files.pickles.storages import ITEM, contiguous, swapped
 from genvet.files.reading import Reading, Stop
-from genvet.files.storages import ITEM, contiguous, swapped
 
 _KINDS = {
     "f2": "float16",

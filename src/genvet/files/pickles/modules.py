@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genvet.core.modelfile import TensorSpec
-from genvet.files import arrays
-from genvet.files.inert import Global, Record
+from genvet.files.pickles import arrays
+from genvet.files.pickles.inert import Global, Record
 from genvet.files.reading import Reading, Stop
 
 _MAPPINGS = {"OrderedDict", "EasyDict", "defaultdict", "dict", "Counter"}

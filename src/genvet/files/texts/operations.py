@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
-from genvet.files.source_names import last, number, root
+from genvet.files.texts.names import last, number, root
 
 if TYPE_CHECKING:
-    from genvet.files.source_flow import Function
-    from genvet.files.source_walk import Walk
+    from genvet.files.texts.flow import Function
+    from genvet.files.texts.walk import Walk
 
 
 class Flow(IntFlag):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from genvet.core.modelfile import TensorSpec
-from genvet.files.globals import DTYPES
-from genvet.files.inert import BytesLike, Global
+from genvet.files.pickles.globals import DTYPES
+from genvet.files.pickles.inert import BytesLike, Global
 from genvet.files.reading import Reading, Stop
 
 _ALIASES = {

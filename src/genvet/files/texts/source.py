@@ -12,9 +12,11 @@ import warnings
 from typing import Literal
 
 from genvet.core.modelfile import Source
-from genvet.files import fingerprints, source_flow, source_rules
 from genvet.files.reading import Reading
-from genvet.files.source_names import Names
+from genvet.files.texts import fingerprints
+from genvet.files.texts import flow as source_flow
+from genvet.files.texts import rules as source_rules
+from genvet.files.texts.names import Names
 
 Kind = Literal["module_src", "tensorflow", "torchscript", "keras-lambda"]
 

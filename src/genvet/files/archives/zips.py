@@ -10,9 +10,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from genvet.files.reading import Reading, Stop
-from genvet.files.unpacking import inflate
-from genvet.files.zip_headers import (
+from genvet.files.archives.unpacking import inflate
+from genvet.files.archives.zip_headers import (
     BZIP2,
     DEFLATED,
     DESCRIBED,
@@ -34,6 +33,7 @@ from genvet.files.zip_headers import (
     salvage,
     span_end,
 )
+from genvet.files.reading import Reading, Stop
 
 END64, LOCATOR64 = b"PK\x06\x06", b"PK\x06\x07"
 # Deflate options (bits 1 and 2), a data descriptor (3) and UTF-8 names (11) are all that honest writers set.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from genvet.files.inert import BytesLike, Global, Record
-from genvet.files.pickles import SNIFFING, Evaluate, Machine
+from genvet.files.pickles.inert import BytesLike, Global, Record
+from genvet.files.pickles.machine import SNIFFING, Evaluate, Machine
+from genvet.files.pickles.storages import ITEM, Storage, storage_dtype
 from genvet.files.reading import Reading, Stop
-from genvet.files.storages import ITEM, Storage, storage_dtype
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _MAGIC_BYTES = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
