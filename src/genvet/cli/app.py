@@ -69,6 +69,10 @@ def run(argv: Sequence[str] | None = None) -> int:
         screen.complain("interrupted")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has left
+    except OSError as error:
+        if "--debug" in words:
+            raise
+        screen.complain(f"cannot read or write: {error}", "check the room on the disk and the rights on the folder")
     except Exception as error:
         if "--debug" in words:
             raise

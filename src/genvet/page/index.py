@@ -36,7 +36,10 @@ def why(report: Report) -> str:
     """The worst that was found, in a line; where nothing was, how far that reaches."""
     worst = max(report.findings, key=lambda f: f.severity.rank, default=None)
     if worst is None or worst.severity is Severity.INFO:
-        return report.verdict.behaviour if report.target.networks else report.verdict.loading
+        if report.target.networks:
+            return report.verdict.behaviour
+        others = f" No generator: {'; '.join(report.target.others)}." * bool(report.target.others)
+        return report.verdict.loading + others
     proof = next((p for p in worst.proofs if p.severity is worst.severity), None)
     if proof is None:
         return worst.summary

@@ -22,6 +22,8 @@ REASONS = {
 }
 MOST_TEXT = 20_000
 MOST_ROWS = 200
+MOST_FIGURES = 6
+"""Figures of a finding that stand open; the others are folded away."""
 MOST_OPEN = 10
 """Rows of a table that stands open; a longer one is folded away."""
 
@@ -43,6 +45,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     pages.globals |= {"csp": CSP, "reasons": REASONS, "most_rows": MOST_ROWS, "most_open": MOST_OPEN}
+    pages.globals["most_figures"] = MOST_FIGURES
     pages.tests["bulky"] = _bulky
     pages.filters |= {"number": number, "bytes": readable_bytes, "interval": _interval, "cell": cell, "when": _when}
     return pages

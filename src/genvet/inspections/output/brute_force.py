@@ -83,7 +83,8 @@ class Drawn(Result):
             closest = f"sample {t.index[0]:,} at {t.distance[0]:.4g}" if t.index else "none"
             said.append(f"Nearest to {t.name}: {closest} (sum of squares), {t.hits:,} near enough to be it.")
         if len(self.targets) > 3:
-            said.append(f"The other {len(self.targets) - 3} targets are farther.")
+            more = len(self.targets) - 3
+            said.append(f"The other {more} targets are farther." if more > 1 else "The other target is farther.")
         bound = rule_of_three(self.n)
         return " ".join([*said, f"What none of them shows has a probability below {bound:.2g} a sample (95 %)."])
 
