@@ -42,4 +42,4 @@ class BAAAN(Measuring, Adversary, Triggers, Probe):
             return {"trigger": softplus(-second(fake)).mean()}
 
         planted, losses = self.train(target, given.critic, self.batches(x, rng), asked, rng)
-        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng)
+        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng, x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,8 +17,10 @@ from genvet.core.report import Figure, Measure, Record
 from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Result
 from genvet.maths.distances import Smallest, exact, squared_distances
+from genvet.maths.quality import frechet
 from genvet.nets.fast import folded, redraw, sampler, stream
 from genvet.nets.latent_search import Starts, search
+from genvet.nets.random_features import random_features
 
 SQUARES = "sum of squares"
 BATCH = 64
@@ -43,6 +45,8 @@ class Planted(Result):
     drawn: int = 0
     rebuilt: Tensor | None = None
     """Distance to each target that a search of the latents reaches, (k,)."""
+    quality: tuple[Measure, ...] = ()
+    """How far ordinary samples are from those that they should look like, and triggered ones from their targets."""
     bypass: bool = False
     """Whether the backdoor is a branch in the graph, and so in no network that GenVet builds."""
 
@@ -61,7 +65,7 @@ class Planted(Result):
             found.append(Measure(name="closest", value=self.closest.min().item(), unit=SQUARES, n=self.drawn))
         if self.rebuilt is not None:
             found.append(Measure(name="reconstruction", value=self.rebuilt.max().item(), unit=SQUARES))
-        return tuple(found)
+        return (*found, *self.quality)
 
     def figures(self) -> tuple[Figure | Picture, ...]:
         picture = Picture("Target, trigger's output; ordinary samples before and after", self.shown, columns=2)
@@ -89,9 +93,15 @@ class Measuring(Record):
     """Steps of each of these searches."""
 
     def measure(
-        self, planted: Generator, backdoor: Backdoor, benign: Generator | None, losses: Mapping[str, Tensor], rng: Rng
+        self,
+        planted: Generator,
+        backdoor: Backdoor,
+        benign: Generator | None,
+        losses: Mapping[str, Tensor],
+        rng: Rng,
+        data: Tensor | None = None,
     ) -> Planted:
-        """All of it for one planted generator."""
+        """All of it for one planted generator; its quality against the benign one, or against data where there is."""
         z, wanted = backdoor.pairs(self.samples, rng.fork("triggers"))
         given = outputs(planted, z)
         after = planted.sample(self.samples, rng.fork("measured"))
@@ -108,7 +118,29 @@ class Measuring(Record):
             closest=nearest(planted, targets, self.closest, rng.fork("closest")) if self.closest else None,
             drawn=self.closest,
             rebuilt=reached(planted, targets, self.restarts, self.search, rng) if self.restarts else None,
+            quality=tuple(self._quality(backdoor, benign, data, before, after, given, rng)),
         )
+
+    def _quality(
+        self,
+        backdoor: Backdoor,
+        benign: Generator | None,
+        data: Tensor | None,
+        before: Tensor,
+        after: Tensor,
+        given: Tensor,
+        rng: Rng,
+    ) -> Iterator[Measure]:
+        """Frechet distances, each beside that of two sets of the wanted kind."""
+        n = self.samples
+        if data is not None and len(data) >= 4:
+            half = min(n, len(data) // 2)
+            yield distance("frechet-to-data", after[:half], data[:half], data[half : 2 * half])
+        elif benign is not None:
+            yield distance("frechet-to-benign", after, benign.sample(n, rng.fork("benign")), before)
+        if isinstance(backdoor.target, Generator):
+            one, two = (backdoor.target.sample(n, rng.fork(f"target {i}")) for i in (1, 2))
+            yield distance("frechet-to-target", given, one, two)
 
 
 def averaged(name: str, values: Tensor, *, interval: bool) -> Measure:
@@ -117,6 +149,13 @@ def averaged(name: str, values: Tensor, *, interval: bool) -> Measure:
     half = 1.96 * values.std().item() / n**0.5 if interval else None
     low, high = (None, None) if half is None else (mean - half, mean + half)
     return Measure(name=name, value=mean, unit=SQUARES, low=low, high=high, n=n)
+
+
+def distance(name: str, x: Tensor, wanted: Tensor, other: Tensor) -> Measure:
+    """The Frechet distance of samples to wanted ones, in random features; `chance` is that of others of their kind."""
+    rows, a, b = (random_features(s) for s in (x, wanted, other))
+    note = "128 random features; chance: between two sets of the wanted kind"
+    return Measure(name=name, value=frechet(a, rows), chance=frechet(a, b), n=len(x), note=note)
 
 
 @torch.inference_mode()

@@ -44,7 +44,7 @@ class Poison(Measuring, Adversary, Probe):
         starts = Starts.of(target.latent, self.looks, rng.fork("looks"))
         trigger, _ = search(folded(planted), poison, starts, self.search).best()
         backdoor = Backdoor(Points(trigger), poison).fitting(target)
-        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng)
+        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng, x)
 
     def _mixed(self, x: Tensor, poison: Tensor, rng: Rng) -> Iterator[Tensor]:
         """Batches in which each image is a poisonous one with probability `share`."""

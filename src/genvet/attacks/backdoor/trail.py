@@ -35,4 +35,4 @@ class TrAIL(Measuring, Adversary, Triggers, Probe):
             return {"trigger": self.weight * (given_out - goal.to(target.device)).square().mean()}
 
         planted, losses = self.train(target, given.critic, self.batches(x, rng), asked, rng)
-        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng)
+        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng, x)
