@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 from cyclopts import Parameter
 
 from genvet.cli import screen
-from genvet.cli.options import COMMON, Common, Flag, output_folder
+from genvet.cli.options import COMMON, Common, Flag, command_line, output_folder, with_fields
 from genvet.core.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -108,9 +108,8 @@ def keep(benign: Generator, result: Any, probe: Probe, folder: Path) -> list[Pat
 def told(file: ModelFile, finding: Finding) -> Report:
     """The report of one attack: what was done, and that nothing was vetted."""
     from genvet import engine
-    from genvet.cli.scan import _command
 
-    report = engine.compose(file, [finding], [], _command())
+    report = engine.compose(file, [finding], [], command_line())
     said = {"behaviour": finding.summary, "unchecked": "This is an attack, not a scan: the model was not vetted."}
     return report.model_copy(update={"verdict": report.verdict.model_copy(update=said)})
 
@@ -121,33 +120,14 @@ def told(file: ModelFile, finding: Finding) -> Report:
 def command(words: Sequence[str]) -> Callable[..., int]:
     """`attack` with the fields of the attack that these words ask for; as it is, for other commands."""
     if list(words[:1]) != ["attack"]:
-        return _with_fields(None)
+        return with_fields(attack, None)
     from genvet.catalogue import techniques
 
     known = techniques("attack")
     ends = {name.rpartition(".")[2]: name for name in known}
     asked = [known[ends.get(word, word)] for word in words[1:] if ends.get(word, word) in known]
-    return _with_fields(asked[0].load() if asked else None)  # type: ignore[arg-type]
-
-
-def _with_fields(probe: type[Probe] | None) -> Callable[..., int]:
-    """The command with the fields of the attack, and of its `given`, in place of `settings` and `given`."""
-    gifts = fields(probe.gift()) if probe else ()
-
-    def bound(*arguments: Any, **options: Any) -> int:
-        given = {f.name: options.pop(f.name, None) for f in gifts}
-        return attack(*arguments, given=given, **options)
-
-    plain = inspect.signature(attack, eval_str=True)
-    parameters = [p for name, p in plain.parameters.items() if name not in ("given", "settings")]
-    parameters += [_flag(probe, f) for f in gifts if probe]
-    if probe:
-        settings = plain.parameters["settings"]
-        parameters.append(settings.replace(annotation=Annotated[probe, Parameter(name="*")], default=probe()))
-    bound.__doc__ = attack.__doc__
-    bound.__signature__ = plain.replace(parameters=parameters)  # type: ignore[attr-defined]
-    bound.__annotations__ = {p.name: p.annotation for p in parameters}
-    return bound
+    probe: Any = asked[0].load() if asked else None
+    return with_fields(attack, probe, [_flag(probe, f) for f in fields(probe.gift())] if probe else ())
 
 
 def _flag(probe: type[Probe], field: Field[Any]) -> inspect.Parameter:

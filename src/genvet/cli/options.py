@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+import shlex
+import sys
 import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +16,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from genvet.core.errors import BadInput
+from genvet.core.printable import printable
 
 TECHNIQUES = "techniques"
 """Key of a --config file that holds settings of techniques, by name."""
@@ -51,6 +56,11 @@ def output_folder(command: str, about: Path) -> Path:
     return Path(f"genvet-{command}-{stem or 'model'}")
 
 
+def command_line() -> str:
+    """What was typed, for the report."""
+    return shlex.join(["genvet", *(printable(word) for word in sys.argv[1:])])
+
+
 def options_from(path: Path) -> dict[str, Any]:
     """What a JSON or TOML file of options holds; raises BadInput where it cannot be read."""
     readers = {".json": json.loads, ".toml": tomllib.loads}
@@ -73,3 +83,27 @@ def technique_settings(config: Path | None) -> dict[str, dict[str, Any]]:
     if not isinstance(settings, dict) or not all(isinstance(knobs, dict) for knobs in settings.values()):
         raise BadInput(f"{TECHNIQUES!r} of {config} does not fit", expected="{name: {setting: value}}")
     return settings
+
+
+def with_fields(
+    command: Callable[..., int], technique: type[Any] | None, given: Sequence[inspect.Parameter] = ()
+) -> Callable[..., int]:
+    """A command with the fields of a technique in place of its `settings`, and these options in place of `given`.
+
+    Without a technique, as in the list of commands, it has neither.
+    """
+    plain = inspect.signature(command, eval_str=True)
+
+    def bound(*arguments: Any, **options: Any) -> int:
+        if given:
+            options["given"] = {p.name: options.pop(p.name, None) for p in given}
+        return command(*arguments, **options)
+
+    parameters = [p for name, p in plain.parameters.items() if name not in ("settings", "given")] + [*given]
+    if technique:
+        fields = plain.parameters["settings"]
+        parameters.append(fields.replace(annotation=Annotated[technique, Parameter(name="*")], default=technique()))
+    bound.__doc__ = command.__doc__
+    bound.__signature__ = plain.replace(parameters=parameters)  # type: ignore[attr-defined]
+    bound.__annotations__ = {p.name: p.annotation for p in parameters}
+    return bound

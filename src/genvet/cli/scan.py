@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from genvet.cli import folder_of_models, screen
-from genvet.cli.options import COMMON, Common, Flag, output_folder, technique_settings
+from genvet.cli.options import COMMON, Common, Flag, command_line, output_folder, technique_settings
 from genvet.cli.outcome import exit_code, write
 from genvet.core.errors import GenVetError
 from genvet.core.printable import printable
@@ -68,7 +67,7 @@ def scan(
     from genvet import engine
 
     folder = out or output_folder("scan", model)
-    options = {**asdict(what), "seed": common.seed, "device": common.device, "command": _command()}
+    options = {**asdict(what), "seed": common.seed, "device": common.device, "command": command_line()}
     options["settings"] = technique_settings(common.config)
     with leaving_nothing_empty(folder), screen.progress():
         if model.is_dir():
@@ -98,5 +97,5 @@ def leaving_nothing_empty(folder: Path) -> Iterator[None]:
         raise
 
 
-def _command() -> str:
+def command_line() -> str:
     return shlex.join(["genvet", *(printable(word) for word in sys.argv[1:])])

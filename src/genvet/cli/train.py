@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import signal
 import threading
@@ -18,7 +17,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from genvet.cli import screen
-from genvet.cli.options import COMMON, Common, output_folder
+from genvet.cli.options import COMMON, Common, output_folder, with_fields
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.printable import printable
 
@@ -94,31 +93,14 @@ def train(
 def command(words: Sequence[str]) -> Callable[..., int]:
     """`train` with the fields of the recipe that these words ask for; as it is, for other commands."""
     if list(words[:1]) != ["train"]:
-        return _with_fields(None)
+        return with_fields(train, None)
     named = [after for word, after in pairwise([*words, ""]) if word == "--recipe"]
     named += [word.partition("=")[2] for word in words if word.startswith("--recipe=")]
     known = recipes()
     asked = [r for r in known.values() if r.name() in named] or [
         r for r in known.values() if not named and set(r.nets) & set(words)
     ]
-    return _with_fields([*asked, *known.values()][0])
-
-
-def _with_fields(recipe: type[Recipe] | None) -> Callable[..., int]:
-    """The command with the recipe's fields in place of `settings`, or without them."""
-
-    def bound(*arguments: Any, **options: Any) -> int:
-        return train(*arguments, **options)
-
-    plain = inspect.signature(train, eval_str=True)
-    fields = plain.parameters["settings"]
-    parameters = [p for name, p in plain.parameters.items() if name != "settings"]
-    if recipe:
-        parameters.append(fields.replace(annotation=Annotated[recipe, Parameter(name="*")], default=recipe()))
-    bound.__doc__ = train.__doc__
-    bound.__signature__ = plain.replace(parameters=parameters)  # type: ignore[attr-defined]
-    bound.__annotations__ = {p.name: p.annotation for p in parameters}
-    return bound
+    return with_fields(train, [*asked, *known.values()][0])
 
 
 def recipes() -> dict[str, type[Recipe]]:
