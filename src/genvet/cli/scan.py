@@ -15,7 +15,6 @@ from genvet.cli import folder_of_models, screen
 from genvet.cli.options import COMMON, Common, Flag, command_line, output_folder, technique_settings
 from genvet.cli.outcome import exit_code, write
 from genvet.core.errors import GenVetError
-from genvet.core.printable import printable
 from genvet.core.severity import Severity
 
 
@@ -95,7 +94,3 @@ def leaving_nothing_empty(folder: Path) -> Iterator[None]:
         if new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         raise
-
-
-def command_line() -> str:
-    return shlex.join(["genvet", *(printable(word) for word in sys.argv[1:])])
