@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+import torch
 
 from genvet.core.modelfile import ModelFile
 from genvet.files.sandbox import read_in_process
@@ -364,3 +365,12 @@ def test_a_tar_whose_first_name_spells_no_import_is_no_pickle():
             archive.addfile(info, io.BytesIO(body))
     file = read_in_process(out.getvalue(), "lists.tar")
     assert file.evidence == () and file.format == "tar"
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_a_torch_zip_that_broke_off_is_cut_and_not_hostile(share: float) -> None:
+    file = io.BytesIO()
+    torch.save({f"l{i}.weight": torch.randn(32, 32) for i in range(12)}, file)
+    whole = file.getvalue()
+    found = read_in_process(whole[: int(share * len(whole))], "cut.pt").evidence
+    assert {e.rule for e in found} == {"file.truncated"}

@@ -33,6 +33,8 @@ _CLOSER = {("zip", kind) for kind in ("torch-zip", "torchscript", "keras", "npz"
 _CLOSER |= {("tar", "torch-tar")}
 _CLOSER |= {("compressed", kind) for kind in ("gzip", "xz", "bzip2", "zlib", "lzma")}
 
+_EXPLAINED_BY_A_CUT = {"tensor.bounds", "archive.unreadable", "archive.hidden"}
+
 
 class NotAModel(Stop):
     """The content is of no format that can hold a model; the message says what it is instead."""
@@ -51,6 +53,14 @@ def read_bytes(data: memoryview, reading: Reading, place: str = "", nesting: int
         reading.note(stop.rule, stop.message, place=place, offset=stop.offset)
     except (MemoryError, RecursionError) as error:
         reading.note("pickle.limit", f"reading was stopped: {type(error).__name__}", place=place)
+    if not nesting:
+        _leave_out_what_a_cut_explains(reading, place)
+
+
+def _leave_out_what_a_cut_explains(reading: Reading, place: str) -> None:
+    """A file that ends too early lacks tensors and entries; that accuses nobody, and the report stays incomplete."""
+    if any(e.rule == "file.truncated" and e.place == place for e in reading.evidence):
+        reading.evidence[:] = [e for e in reading.evidence if e.rule not in _EXPLAINED_BY_A_CUT]
 
 
 def _read(data: memoryview, reading: Reading, place: str, nesting: int) -> None:

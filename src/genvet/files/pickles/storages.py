@@ -86,7 +86,7 @@ def tensor_dtype(kind: Any) -> str:
 def view(storage: Any, offset: Any, shape: Any, stride: Any, dtype: str = "") -> TensorSpec:
     """The tensor that views a storage so; raises Stop where it reaches past it or meets itself."""
     if not isinstance(storage, Storage):
-        raise Stop("pickle.malformed", f"a tensor over a {type(storage).__name__} instead of a storage")
+        raise Stop("tensor.bounds", f"a tensor over a {type(storage).__name__} instead of a storage")
     shape, stride = _sizes(shape), _sizes(stride)
     if len(shape) != len(stride) or len(shape) > 32 or not _is_count(offset):
         raise Stop(
