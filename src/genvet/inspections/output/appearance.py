@@ -55,11 +55,11 @@ class Appearance(Probe):
 
     source: ClassVar[str] = "Devil in the GAN, section III-B: output inspections"
     smoke: ClassVar[dict[str, Any]] = {"count": 8}
-    depths: ClassVar[dict[str, dict[str, Any] | None]] = {"quick": {"operations": 5e11}}
+    depths: ClassVar[dict[str, dict[str, Any] | None]] = {"quick": {"operations": 2e12}}
 
     count: int = Field(default=64, ge=1, le=4096)
     """How many samples are drawn and shown."""
-    operations: float = Field(default=2e12, gt=0)
+    operations: float = Field(default=5e12, gt=0)
     """Fewer are drawn where they would cost more floating-point operations; under 4, none are."""
 
     def __call__(self, target: Generator, given: Nothing, rng: Rng) -> Ordinary:

@@ -147,7 +147,7 @@ class BruteForce(Probe):
     source: ClassVar[str] = "Devil in the GAN, section III-B, BF-OI; Closest1M of section V-A"
     smoke: ClassVar[dict[str, Any]] = {"samples": 300, "clusters": 4, "keep": 3}
     depths: ClassVar[dict[str, dict[str, Any] | None]] = {
-        "quick": {"samples": 10_000, "operations": 2e12},
+        "quick": {"samples": 10_000, "operations": 5e12},
         "deep": {"samples": 1_000_000, "operations": 5e14},
     }
 
