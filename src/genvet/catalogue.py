@@ -95,11 +95,10 @@ def _read(path: Path, room: Path, kind: str) -> Entry | None:
 
 
 def _access(technique: ast.ClassDef) -> str:
-    """The annotation of `target` (of the first argument where a verb has no target)."""
-    for node in technique.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__call__":
-            return next((ast.unparse(a.annotation) for a in node.args.args[1:] if a.annotation), "")
-    return ""
+    """The annotation of `target`; recipes have none, they look at data."""
+    verbs = [node for node in technique.body if isinstance(node, ast.FunctionDef) and node.name == "__call__"]
+    targets = [a.annotation for verb in verbs for a in verb.args.args if a.arg == "target" and a.annotation]
+    return ast.unparse(targets[0]) if targets else "data"
 
 
 def _suggestion(wanted: str, known: Iterable[str]) -> str:
