@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +18,8 @@ def main(names: list[str]) -> None:
     for path in sorted(HERE.glob("bench_*.py")):
         if not names or path.stem.removeprefix("bench_") in names:
             print(f"\n## {path.stem.removeprefix('bench_')}", flush=True)
-            runpy.run_path(str(path), run_name="__main__")
+            # A process each: threads that one sets, and memory that it took, are not the next one's.
+            subprocess.run([sys.executable, "-m", f"benchmarks.{path.stem}"], check=True)
 
 
 if __name__ == "__main__":

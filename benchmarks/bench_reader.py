@@ -17,14 +17,13 @@ from genvet.files import read
 from genvet.files.nvlabs_writer import Module, Tensor, write_nvlabs
 
 RUNS = 3
-LAYERS, SIZE = 75, (1000, 1000)
+LAYERS, SIZE, LENGTH = 75, (1000, 1000), 1_000_000
 
 
 def nvlabs(path: Path) -> None:
     """300 MB in NVlabs' layout: every tensor in a torch file of its own inside the pickle."""
-    data = os.urandom(4 * SIZE[0] * SIZE[1])
     layers = {
-        f"fc{i}": Module(class_name="Layer", parameters={"weight": Tensor("float32", SIZE, data)})
+        f"fc{i}": Module(class_name="Layer", parameters={"weight": Tensor("float32", SIZE, os.urandom(4 * LENGTH))})
         for i in range(LAYERS)
     }
     module = Module(class_name="Generator", source="class Generator: ...\n\n\nclass Layer: ...\n", modules=layers)
