@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
@@ -20,7 +19,7 @@ from genvet.cli.attack import command as attack
 from genvet.cli.convert import convert
 from genvet.cli.demo import demo
 from genvet.cli.listing import listing
-from genvet.cli.options import TECHNIQUES, options_from
+from genvet.cli.options import TECHNIQUES, early, options_from
 from genvet.cli.sample import sample
 from genvet.cli.scan import scan
 from genvet.cli.train import command as train
@@ -90,9 +89,8 @@ def in_words(error: CycloptsError) -> str:
 
 def settings(words: list[str]) -> list[Dict]:
     """The file that --config names: its keys are the command's options, and the command line goes before it."""
-    given = [after for word, after in pairwise([*words, ""]) if word == "--config"]
-    given += [word.partition("=")[2] for word in words if word.startswith("--config=")]
-    if not given:
+    named = early(words, "--config")
+    if not named:
         return []
-    options = {key: value for key, value in options_from(Path(given[-1])).items() if key != TECHNIQUES}
-    return [Dict(options, use_commands_as_keys=False, source=given[-1])]
+    options = {key: value for key, value in options_from(Path(named[-1])).items() if key != TECHNIQUES}
+    return [Dict(options, use_commands_as_keys=False, source=named[-1])]

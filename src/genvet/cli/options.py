@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,6 +60,16 @@ def output_folder(command: str, about: Path) -> Path:
 def command_line() -> str:
     """What was typed, for the report."""
     return shlex.join(["genvet", *(printable(word) for word in sys.argv[1:])])
+
+
+def early(words: Sequence[str], option: str) -> list[str]:
+    """What the command line gives for an option that must be known before the rest can be parsed.
+
+    >>> early(["train", "--recipe", "a", "--recipe=b"], "--recipe")
+    ['a', 'b']
+    """
+    apart = [after for word, after in pairwise([*words, ""]) if word == option]
+    return apart + [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
 
 
 def options_from(path: Path) -> dict[str, Any]:

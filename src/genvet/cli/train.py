@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -17,7 +16,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from genvet.cli import screen
-from genvet.cli.options import COMMON, Common, output_folder, with_fields
+from genvet.cli.options import COMMON, Common, early, output_folder, with_fields
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.printable import printable
 
@@ -94,8 +93,7 @@ def command(words: Sequence[str]) -> Callable[..., int]:
     """`train` with the fields of the recipe that these words ask for; as it is, for other commands."""
     if list(words[:1]) != ["train"]:
         return with_fields(train, None)
-    named = [after for word, after in pairwise([*words, ""]) if word == "--recipe"]
-    named += [word.partition("=")[2] for word in words if word.startswith("--recipe=")]
+    named = early(words, "--recipe")
     known = recipes()
     asked = [r for r in known.values() if r.name() in named] or [
         r for r in known.values() if not named and set(r.nets) & set(words)

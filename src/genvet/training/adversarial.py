@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -18,7 +16,8 @@ from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.nets import dcgan
-from genvet.training.loop import Learner, average, order, run, seeded, update
+from genvet.training.loop import average, order, run, seeded, update
+from genvet.training.rivals import Rivals
 
 CALIBRATION = 20
 """Batches over which the averaged network's batch norms are measured anew."""
@@ -67,29 +66,19 @@ class Adversarial(Recipe):
         duel = Duel(self, generator, critic, x, rng)
         losses, told = run(duel, self, self.steps, x, rng)
         calibrate(duel.averaged, generator, rng)
-        kept = {**generator.metadata, "genvet.training": json.dumps(told)}
-        trained = replace(generator, module=duel.averaged.eval(), metadata=kept)
-        return TrainedGenerator(generator=trained, critic=critic.eval(), losses=losses, record=told)
+        return duel.trained(losses, told)
 
 
-class Duel(Learner):
-    """A generator, its averaged twin, and the critic."""
+class Duel(Rivals):
+    """The two at the non-saturating loss."""
 
     def __init__(self, recipe: Adversarial, generator: Generator, critic: nn.Module, x: Tensor, rng: Rng) -> None:
-        self.recipe, self.latent, self.x, self.rng = recipe, generator.latent, x, rng
-        self.G, self.D = generator.module.to(x.device).train(), critic.to(x.device).train()
-        self.averaged = copy.deepcopy(self.G).requires_grad_(False)
-        learning = {"generator": self.G, "critic": self.D}
-        self.networks = {**learning, "averaged": self.averaged}
-        self.optimisers = {
-            name: torch.optim.Adam(net.parameters(), recipe.rate, (recipe.beta1, 0.999))
-            for name, net in learning.items()
-        }
+        super().__init__(recipe, generator, critic, x, rng, (recipe.beta1, 0.999))
+        self.recipe = recipe
 
     def step(self, number: int) -> dict[str, Tensor]:
-        batch = self.recipe.batch
-        z = self.latent.sample(number * batch, (number + 1) * batch, self.rng.fork("latents")).to(self.x.device)
-        real = self.x[order(len(self.x), batch, number, self.rng.fork("images")).to(self.x.device)]
+        z = self.latents(number)
+        real = self.x[order(len(self.x), self.batch, number, self.rng.fork("images")).to(self.x.device)]
         fake = self.G(z)
         loss_d = F.softplus(-self.D(real)).mean() + F.softplus(self.D(fake.detach())).mean()
         update(self.optimisers["critic"], loss_d)
@@ -98,11 +87,9 @@ class Duel(Learner):
         average(self.averaged, self.G, self.recipe.average)
         return {"generator": loss_g, "critic": loss_d}
 
-    @torch.no_grad()
     def show(self) -> Tensor:
-        z = self.latent.sample(0, 64, self.rng.fork("shown")).to(self.x.device)
         # In training mode: the averaged weights have no moments of their own before `calibrate`.
-        return self.averaged(z).cpu()  # type: ignore[no-any-return]
+        return self.shown(64)
 
 
 @torch.no_grad()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -17,7 +15,8 @@ from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.nets import wavegan
-from genvet.training.loop import Learner, average, order, run, seeded, update
+from genvet.training.loop import average, order, run, seeded, update
+from genvet.training.rivals import Rivals
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,39 +70,31 @@ class Wasserstein(Recipe):
             critic = wavegan.Critic(self.capacity, self.length)
         duel = Duel(self, generator, critic, x, rng)
         losses, told = run(duel, self, self.steps, x, rng)
-        kept = {**generator.metadata, "genvet.training": json.dumps(told)}
-        trained = replace(generator, module=duel.averaged.eval(), metadata=kept)
-        return TrainedGenerator(generator=trained, critic=critic.eval(), losses=losses, record=told)
+        return duel.trained(losses, told)
 
 
-class Duel(Learner):
-    """A generator, its averaged twin, and the critic."""
+class Duel(Rivals):
+    """The two at the Wasserstein distance; the critic goes several steps ahead."""
 
     def __init__(self, recipe: Wasserstein, generator: Generator, critic: nn.Module, x: Tensor, rng: Rng) -> None:
-        self.recipe, self.latent, self.x, self.rng = recipe, generator.latent, x, rng
-        self.G, self.D = generator.module.to(x.device).train(), critic.to(x.device).train()
-        self.averaged = copy.deepcopy(self.G).requires_grad_(False)
-        learning = {"generator": self.G, "critic": self.D}
-        self.networks = {**learning, "averaged": self.averaged}
-        self.optimisers = {
-            name: torch.optim.Adam(net.parameters(), recipe.rate, (0.5, 0.9)) for name, net in learning.items()
-        }
+        super().__init__(recipe, generator, critic, x, rng, (0.5, 0.9))
+        self.recipe = recipe
 
     def step(self, number: int) -> dict[str, Tensor]:
         rounds = self.recipe.critic_steps
         for i in range(rounds):
             with torch.no_grad():
-                fake = self.G(self._latents(number * (rounds + 1) + i))
+                fake = self.G(self.latents(number * (rounds + 1) + i))
             loss_d = self._critics(fake, number * rounds + i)
             update(self.optimisers["critic"], loss_d)
-        loss_g = -self.D(self.G(self._latents(number * (rounds + 1) + rounds))).mean()
+        loss_g = -self.D(self.G(self.latents(number * (rounds + 1) + rounds))).mean()
         update(self.optimisers["generator"], loss_g)
         average(self.averaged, self.G, self.recipe.average)
         return {"generator": loss_g, "critic": loss_d}
 
     def _critics(self, fake: Tensor, number: int) -> Tensor:
         """The difference of the scores, and the penalty on the slope between real and generated sounds."""
-        rows = order(len(self.x), self.recipe.batch, number, self.rng.fork("sounds"))
+        rows = order(len(self.x), self.batch, number, self.rng.fork("sounds"))
         real = self.x[rows.to(self.x.device)]
         between = torch.lerp(real, fake, torch.rand_like(real[:, :, :1])).requires_grad_()
         (slope,) = torch.autograd.grad(self.D(between).sum(), between, create_graph=True)
@@ -111,11 +102,5 @@ class Duel(Learner):
         loss: Tensor = self.D(fake).mean() - self.D(real).mean() + self.recipe.penalty * penalty
         return loss
 
-    def _latents(self, number: int) -> Tensor:
-        batch = self.recipe.batch
-        return self.latent.sample(number * batch, (number + 1) * batch, self.rng.fork("latents")).to(self.x.device)
-
-    @torch.no_grad()
     def show(self) -> Tensor:
-        shown: Tensor = self.averaged(self.latent.sample(0, 4, self.rng.fork("shown")).to(self.x.device)).cpu()
-        return shown
+        return self.shown(4)
