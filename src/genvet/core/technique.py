@@ -74,6 +74,8 @@ class Technique(Record):
     """What `scan --depth` changes: quick, standard, deep. A depth set to None leaves the technique out."""
     version: ClassVar[int] = 1
     """Raised whenever the same config would measure something else."""
+    signals: ClassVar[dict[str, str]] = {}
+    """Measures that rise where something is planted, and what a high one means: a population calibrates them."""
 
     @classmethod
     def name(cls) -> str:
@@ -91,6 +93,18 @@ class Probe(Technique):
     def access(cls) -> type[Any]:
         """The view of the target that it is to be handed."""
         return _hints(cls)["target"]
+
+    @classmethod
+    def gift(cls) -> type[Any]:
+        """Its own dataclass of what it may be given."""
+        return _hints(cls)["given"]
+
+
+class Repair(Technique):
+    """Changes weights so that less of what was planted is left; the generator that it is handed stays as it is."""
+
+    def __call__(self, target: Generator, given: Any, rng: Rng) -> Generator:
+        raise NotImplementedError
 
     @classmethod
     def gift(cls) -> type[Any]:
@@ -148,5 +162,5 @@ class Recipe(Technique):
 
 
 @cache
-def _hints(technique: type[Probe] | type[Recipe]) -> dict[str, type[Any]]:
+def _hints(technique: type[Probe] | type[Repair] | type[Recipe]) -> dict[str, type[Any]]:
     return get_type_hints(technique.__call__)

@@ -1,0 +1,1 @@
+"""What lowers a risk: one technique a file."""

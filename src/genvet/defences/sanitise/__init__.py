@@ -1,0 +1,1 @@
+"""Repairs: weights that hold less of what was planted."""

@@ -1,0 +1,1 @@
+"""How the network behaves inside: units, gradients, slopes."""
