@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genvet.attacks.backdoor.measuring import nearest, one_for_each, outputs, reached
+from genvet.attacks.backdoor.measuring import nearest, one_for_each, reached
 from genvet.core.backdoor import Backdoor, Points, Subspace, Triggers, seeded
 from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 from genvet.maths.squashing import before_sigmoid, before_tanh, floor
+from genvet.nets.distortion import outputs
 
 X = torch.ones(1, 1, 4, 4)
 LATENT = Latent(8)

@@ -20,6 +20,7 @@ from genvet.core.generator import Generator
 from genvet.core.progress import track
 from genvet.core.report import Record
 from genvet.core.rng import Rng
+from genvet.nets.weights import renewed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -120,17 +121,6 @@ def downhill(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
-
-
-def renewed(module: nn.Module) -> nn.Module:
-    """The same network with fresh weights, of the layers' own kind of start."""
-    for layer in module.modules():
-        reset = getattr(layer, "reset_parameters", None)
-        if callable(reset):
-            reset()
-        elif next(layer.parameters(recurse=False), None) is not None:
-            raise Unsupported(f"a {type(layer).__name__} has no fresh weights", hint="go on from the old: --no-fresh")
-    return module
 
 
 @contextmanager

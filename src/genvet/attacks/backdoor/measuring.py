@@ -17,13 +17,9 @@ from genvet.core.report import Figure, Measure, Record
 from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Result
 from genvet.maths.distances import Smallest, exact, squared_distances
-from genvet.maths.quality import frechet
+from genvet.nets.distortion import BATCH, SQUARES, averaged, distance, outputs
 from genvet.nets.fast import folded, redraw, sampler, stream
 from genvet.nets.latent_search import Starts, search
-from genvet.nets.random_features import random_features
-
-SQUARES = "sum of squares"
-BATCH = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -141,27 +137,6 @@ class Measuring(Record):
         if isinstance(backdoor.target, Generator):
             one, two = (backdoor.target.sample(n, rng.fork(f"target {i}")) for i in (1, 2))
             yield distance("frechet-to-target", given, one, two)
-
-
-def averaged(name: str, values: Tensor, *, interval: bool) -> Measure:
-    """The mean of squared distances, with its 95 % interval where the values are a sample."""
-    n, mean = len(values), values.mean().item()
-    half = 1.96 * values.std().item() / n**0.5 if interval else None
-    low, high = (None, None) if half is None else (mean - half, mean + half)
-    return Measure(name=name, value=mean, unit=SQUARES, low=low, high=high, n=n)
-
-
-def distance(name: str, x: Tensor, wanted: Tensor, other: Tensor) -> Measure:
-    """The Frechet distance of samples to wanted ones, in random features; `chance` is that of others of their kind."""
-    rows, a, b = (random_features(s) for s in (x, wanted, other))
-    note = "128 random features; chance: between two sets of the wanted kind"
-    return Measure(name=name, value=frechet(a, rows), chance=frechet(a, b), n=len(x), note=note)
-
-
-@torch.inference_mode()
-def outputs(generator: Generator, z: Tensor) -> Tensor:
-    """What latents (n, dim) give, on the CPU: (n, *shape)."""
-    return torch.cat([generator(some.to(generator.device)).float().cpu() for some in torch.split(z, BATCH)])
 
 
 def nearest(generator: Generator, targets: Tensor, n: int, rng: Rng) -> Tensor:
