@@ -65,6 +65,7 @@ def train(
     from genvet.core.rng import Rng
     from genvet.files.classifiers import load_classifier
     from genvet.training.checkpoints import Folder, kept_by
+    from genvet.training.written import write
 
     chosen = settings if settings is not None else recipe_for(net, recipe)()
     if net not in chosen.nets:
@@ -162,27 +163,6 @@ def measured(trained: Trained, given: Any, classifier: Classifier | None, seed: 
     screen.note(finding.summary)
     told = {m.name: [m.value, m.low, m.high] for m in finding.measures}
     return {"genvet.quality": json.dumps({"space": finding.measures[0].note, "n": finding.queries, **told})}
-
-
-def write(trained: Trained, folder: Path, data: Mapping[str, str]) -> list[Path]:
-    """One file a network; each says how it was trained, and on what."""
-    from genvet.core.technique import TrainedClassifier, TrainedGenerator
-    from genvet.files.classifiers import save_classifier
-    from genvet.files.convert import save, save_part
-
-    made = {**data, "genvet.training": json.dumps(trained.record)}
-    if isinstance(trained, TrainedClassifier):
-        save_classifier(trained.classifier, folder / "classifier.safetensors", made)
-        return [folder / "classifier.safetensors"]
-    assert isinstance(trained, TrainedGenerator)
-    paths = [folder / "generator.safetensors"]
-    save(trained.generator, paths[0], made)
-    of = {"genvet.of": str(trained.generator.metadata["genvet.config"])}
-    for name, network in (("critic", trained.critic), ("encoder", trained.encoder)):
-        if network is not None:
-            paths.append(folder / f"{name}.safetensors")
-            save_part(network, paths[-1], {**made, **of, "genvet.part": f"{trained.generator.name} {name}"})
-    return paths
 
 
 def tell(folder: Path, rate: int, step: int, losses: Mapping[str, float], x: Tensor | None) -> None:
