@@ -28,7 +28,8 @@ ENTRIES = techniques()
 
 def toy_generator() -> Generator:
     torch.manual_seed(3)
-    net = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    hidden = [nn.Linear(6, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 32), nn.ReLU()]
+    net = nn.Sequential(*hidden, nn.Linear(32, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
     return Generator(module=net.eval(), latent=Latent(6), shape=(1, 8, 8), name="mlp")
 
 
