@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from genvet.core.rng import Rng
-from genvet.maths.quality import NEIGHBOUR, estimate, frechet, kernel, precision, recall
+from genvet.maths.quality import NEIGHBOUR, class_score, estimate, estimate_one, frechet, kernel, precision, recall
 
 
 def rows(n: int, d: int, seed: int) -> torch.Tensor:
@@ -63,3 +63,14 @@ def test_the_intervals_cover() -> None:
         covered = np.mean([e.low <= expectation <= e.high for e in found])
         assert 0.85 <= covered <= 1.0, statistic
         assert all(e.low < e.value < e.high for e in found)
+
+
+def test_the_class_score_is_the_textbook_sum_and_its_interval_covers() -> None:
+    p = torch.softmax(3 * rows(30, 5, 0), 1)
+    mean = p.mean(0)
+    divergence = np.mean([sum(float(q * (q / m).log()) for q, m in zip(row, mean, strict=True)) for row in p])
+    assert abs(class_score(p) - np.exp(divergence)) < 1e-5
+    assert abs(class_score(torch.eye(5).repeat(4, 1)) - 5) < 1e-12  # sure, and all classes alike: a zero does no harm
+    draws = [estimate_one(class_score, torch.softmax(3 * rows(200, 5, s), 1)) for s in range(100)]
+    expectation = np.mean([e.value for e in draws])
+    assert 0.85 <= np.mean([e.low <= expectation <= e.high for e in draws]) <= 1.0

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from genvet.core.data import Images
+from genvet.core.data import Images, Labelled
 from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
@@ -16,6 +16,8 @@ from genvet.engine import assess
 from genvet.nets.classifiers import build
 from genvet.nets.random_features import random_features
 from genvet.studies.quality import Given, Quality
+from genvet.training.classifier import Given as Given_
+from genvet.training.classifier import Supervised
 
 
 def digits() -> torch.Tensor:
@@ -60,6 +62,18 @@ def test_noise_costs_precision_and_collapse_costs_recall(space: str) -> None:
         assert bad["frechet"] > 3 * good["frechet"] and bad["kernel"] > 5 * abs(good["kernel.real"])
         assert bad["frechet.real"] == good["frechet.real"]  # the floor does not depend on the generator
     assert noisy["precision"] < good["precision"] - 0.3 and narrow["recall"] < 0.3 < good["recall"]
+    assert ("class-score" in good) == (space == "classifier")
+
+
+def test_the_class_score_falls_where_classes_are_missing() -> None:
+    x, labels = digits(), torch.from_numpy(load_digits().target)
+    labels = labels[torch.randperm(len(labels), generator=Rng(0, "shuffled").block())]
+    given = Labelled(x, ("",) * len(x), labels=labels, classes=tuple("0123456789"))
+    classifier = Supervised(steps=250, batch=64, capacity=4, rate=5e-3, average=0.9)(Given_(given), Rng(1)).classifier
+    reference = Given(Images(x[:900], ("",) * 900), classifier)
+    whole, fours = measured(x[900:], 0.0, reference), measured(x[labels == 4], 0.0, reference)
+    assert whole["class-score"] > 0.9 * whole["class-score.real"] > 5
+    assert 1 <= fours["class-score"] < 0.5 * whole["class-score"]
 
 
 def test_the_random_space_is_always_the_same_and_takes_sounds_and_colours() -> None:

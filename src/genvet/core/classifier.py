@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,19 @@ class Classifier:
             )
         numbers: Tensor = self.module.features(x)  # type: ignore[operator]
         return numbers
+
+    @torch.inference_mode()
+    def probabilities(self, x: Tensor, batch: int = 500) -> Tensor:
+        """The same as calling it, some at a time, on the CPU: (n, classes)."""
+        on = next(self.module.parameters()).device
+        return torch.cat([self(some.to(on)).cpu() for some in x.split(batch)])
+
+    def __str__(self) -> str:
+        """By its classes and by its weights, so that no two spaces have one name."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return f"the {self.name} {digest.hexdigest()[:12]} of {len(self.classes)} classes"
 
     @torch.inference_mode()
     def accuracy(self, x: Tensor, labels: Tensor, batch: int = 500) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -76,14 +76,38 @@ STATISTICS: dict[str, Statistic] = {
 }
 
 
+def class_score(probabilities: Tensor) -> float:
+    """exp(E KL(p(y|x) || p(y))) of the class probabilities (n, classes) of samples: the Inception Score's formula.
+
+    With any other classifier than Inception it is no Inception Score, and compares with those of the same classifier
+    and the same n alone. From 1 (all alike, or all unsure) to the number of classes (Salimans et al. 2016, sec. 4).
+
+    >>> class_score(torch.eye(4)), class_score(torch.full((4, 4), 0.25))
+    (4.0, 1.0)
+    """
+    p = probabilities.double()
+    return float((torch.special.entr(p.mean(0)).sum() - torch.special.entr(p).sum(1).mean()).exp())
+
+
 def estimate(statistic: Statistic, real: Tensor, fake: Tensor, groups: int = 10) -> Estimate:
     """The statistic, and a 95 % interval by the delete-a-group jackknife: what other samples would have given.
 
     The bootstrap would not do: rows drawn twice are nearer to each other than any two of the distribution.
     """
-    value = statistic(real, fake)
     group_r, group_f = torch.arange(len(real)) % groups, torch.arange(len(fake)) % groups
     without = [statistic(real[group_r != g], fake[group_f != g]) for g in range(groups)]
+    return _jackknife(statistic(real, fake), without)
+
+
+def estimate_one(statistic: Callable[[Tensor], float], rows: Tensor, groups: int = 10) -> Estimate:
+    """The same for a statistic of one set of rows."""
+    group = torch.arange(len(rows)) % groups
+    return _jackknife(statistic(rows), [statistic(rows[group != g]) for g in range(groups)])
+
+
+def _jackknife(value: float, without: Sequence[float]) -> Estimate:
+    """The 95 % interval around a value, from those without one group each."""
+    groups = len(without)
     mean = sum(without) / groups
     error = math.sqrt((groups - 1) / groups * sum((w - mean) ** 2 for w in without))
     reach = float(student.ppf(0.975, groups - 1)) * error
