@@ -45,7 +45,7 @@ def test_no_uncalibrated_measure_exceeds_low():
     for t in THRESHOLDS:
         for value in (t.above * 1.01 + 1e-9, 1e30, float("inf")):
             judged = judge(finding(t.technique, (Measure(name=t.measure, value=value),)))
-            assert judged.severity == (Severity.LOW if not t.population else t.severity)
+            assert judged.severity == Severity.LOW
         assert judge(finding(t.technique, (Measure(name=t.measure, value=t.above),))).severity == "info"
         assert judge(finding("other", (Measure(name=t.measure, value=1e30),))).severity == "info"
 

@@ -1,7 +1,8 @@
 """The one place that judges: turns facts and measures into severities, and findings into a verdict.
 
 Facts of files and structure carry the severity of their rule. A measure that no population has calibrated never
-exceeds `low`. Reaching a known target calibrates itself, by its rank among control images.
+exceeds `low`; one that a population of other generators has calibrated never exceeds `medium`. Reaching a known target
+calibrates itself, by its rank among control images.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from genvet.core.calibration import Limit, Population, Subject, Thresholds
 from genvet.core.modelfile import Call, Evidence, ModelFile
 from genvet.core.printable import printable
 from genvet.core.report import Finding, Measure, NotChecked, Verdict
@@ -18,22 +20,19 @@ from genvet.core.severity import Severity, worst
 
 @dataclass(frozen=True)
 class Threshold:
-    """From which value on a measure counts, and which models that value comes from."""
+    """From which value on a measure counts that no population calibrates: `low` is the most it may give."""
 
     technique: str
     measure: str
     above: float
-    severity: Severity
     why: str
-    population: str = ""
-    """Empty: none yet, so that `low` is the most it may give."""
 
 
 THRESHOLDS = (
-    Threshold("static.capacity", "ratio", 4.0, Severity.LOW, "far more parameters than published generators need"),
-    Threshold("static.biases", "outlier", 30.0, Severity.LOW, "a bias far outside the others of its layer"),
-    Threshold("output.reconstruct", "masked", 0.5, Severity.LOW, "gradients are masked: the search was blind"),
-    Threshold("output.appearance", "not-finite", 0.0, Severity.LOW, "outputs that are not numbers"),
+    Threshold("static.capacity", "ratio", 4.0, "far more parameters than published generators need"),
+    Threshold("static.biases", "outlier", 30.0, "a bias far outside the others of its layer"),
+    Threshold("output.reconstruct", "masked", 0.5, "gradients are masked: the search was blind"),
+    Threshold("output.appearance", "not-finite", 0.0, "outputs that are not numbers"),
 )
 
 CODE = ("source.", "keras.", "torchscript.")
@@ -59,9 +58,13 @@ NEARER = 0.1
 """And ten times nearer than the nearest of the generator's own ordinary samples."""
 
 
-def judge(finding: Finding) -> Finding:
-    """The finding with its severity, and the reason for it."""
+def judge(finding: Finding, thresholds: Thresholds | None = None, subject: Subject | None = None) -> Finding:
+    """The finding with its severity, and the reason for it; `subject` is what it is about, where that is a generator.
+
+    Judging a finding again gives what judging it once would give.
+    """
     reasons = [*_by_rules(finding), *_by_thresholds(finding), *_by_targets(finding)]
+    reasons += _by_population(finding, thresholds or Thresholds(), subject)
     top = worst(severity for severity, _ in reasons)
     why = [text for severity, text in reasons if severity == top]
     shown = "; ".join(dict.fromkeys(why[:5])) or "nothing above any threshold"
@@ -78,10 +81,35 @@ def _by_thresholds(finding: Finding) -> list[tuple[Severity, str]]:
     for t in THRESHOLDS:
         for m in finding.measures:
             if t.technique == finding.technique and t.measure == m.name and m.value is not None and m.value > t.above:
-                severity = t.severity if t.population else min(t.severity, Severity.LOW, key=lambda s: s.rank)
-                rests = t.population or "no population has calibrated it, so low at most"
-                found.append((severity, f"{m.name} {m.value:.3g} above {t.above:g}: {t.why} ({rests})"))
+                said = f"{m.name} {m.value:.3g} above {t.above:g}: {t.why} (no population has calibrated it)"
+                found.append((Severity.LOW, said))
     return found
+
+
+def _by_population(finding: Finding, table: Thresholds, subject: Subject | None) -> list[tuple[Severity, str]]:
+    """Measures above the limits that clean generators gave: decisive for their like, a hint for others."""
+    known = table.of(finding, subject)
+    if known is None:
+        return []
+    population, limits = known
+    inside = population.holds_for(subject)
+    above = [(m, limits[m.name]) for m in finding.measures if m.name in limits and m.value is not None]
+    return [
+        (Severity.HIGH if inside else Severity.MEDIUM, _passed(m, limit, population, inside))
+        for m, limit in above
+        if m.value is not None and m.value > limit.above
+    ]
+
+
+def _passed(m: Measure, limit: Limit, population: Population, inside: bool) -> str:
+    """Which threshold it passed, and who gave it."""
+    who = f"{population.clean} clean generators of population {printable(population.name, 60)}"
+    trust = f"false alarms at most {population.bound:.1%} (at 95 %)"
+    if not inside:
+        shapes = " or ".join(str(shape) for shape in population.shapes)
+        trust = f"which are {' or '.join(population.families)} of shape {shapes}: not its like, so medium at most"
+    said = f"{m.name} {m.value:.3g} above {limit.above:.3g}: {printable(limit.why, 200)}"
+    return f"{said} (no more in any of {who}; {trust})"
 
 
 def _by_targets(finding: Finding) -> list[tuple[Severity, str]]:

@@ -35,6 +35,8 @@ class Look:
     """Ordinary samples of the kind that the generator should make; 99 or more calibrate the search for targets."""
     depth: Literal["quick", "standard", "deep"] = "standard"
     """quick takes seconds; standard draws 200,000 samples; deep draws 1,000,000."""
+    thresholds: Path | None = None
+    """Thresholds from clean models of your own, as `genvet zoo score` writes them; GenVet's own unless given."""
 
 
 LOOK = Look()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from genvet.catalogue import Entry, find, techniques
+from genvet.core.calibration import Subject, Thresholds
 from genvet.core.errors import BadInput, BudgetSpent, Unsupported
 from genvet.core.modelfile import ModelFile
 from genvet.core.printable import printable
@@ -21,6 +22,7 @@ from genvet.core.technique import Probe
 from genvet.engine.composing import compose
 from genvet.engine.running import assess, gift, lacks
 from genvet.engine.shelf import Shelf, key
+from genvet.verdict import judge
 
 if TYPE_CHECKING:
     from genvet.core.data import Images
@@ -50,6 +52,8 @@ class _Run:
     seed: int
     net: str
     settings: Mapping[str, Knobs]
+    thresholds: Thresholds
+    only: Collection[str] | None
     findings: list[Finding] = field(default_factory=list)
     not_checked: list[NotChecked] = field(default_factory=list)
 
@@ -71,19 +75,23 @@ def scan(
     seed: int = 0,
     device: str = "auto",
     settings: Mapping[str, Knobs] | None = None,
+    thresholds: Path | str | Thresholds | None = None,
+    only: Collection[str] | None = None,
     command: str = "",
 ) -> Report:
     """Vet one model file: nothing in it is run, whatever can be rebuilt is inspected, and a verdict is given.
 
-    `settings` changes the knobs of inspections, by their names, from what the depth gives them.
+    `settings` changes the knobs of inspections, by their names, from what the depth gives them; `only` names the
+    inspections to run, besides that of the file. `thresholds` are those of a population of one's own, in place of those
+    that come with GenVet.
     Interrupted, it reports what it has. Raises BadInput for what is no model file, and for targets that do not fit.
     """
     if depth not in DEPTHS:
         raise BadInput("no such depth", expected=", ".join(DEPTHS), got=depth)
-    knobs = _settings(settings or {})
+    knobs, table = _settings(settings or {}), _thresholds(thresholds)
     shelf = Shelf(out)
     model = _read(path, file_only, net, part)
-    run = _Run(model, shelf, depth, seed, net or "", knobs)
+    run = _Run(model, shelf, depth, seed, net or "", knobs, table, only)
     steps = _plan(run, file_only, _gifts(model, targets, reference, device))
     _inspect_all(run, steps)
     return compose(run.model, run.findings, run.not_checked, command)
@@ -102,6 +110,14 @@ def _settings(settings: Mapping[str, Knobs]) -> dict[str, Knobs]:
             raise BadInput(f"these are no settings of {entry.name}: {error}", hint=hint) from None
         known[entry.name] = knobs
     return known
+
+
+def _thresholds(given: Path | str | Thresholds | None) -> Thresholds:
+    from genvet.files.thresholds import packaged, read_thresholds
+
+    if isinstance(given, Thresholds):
+        return given
+    return packaged() if given is None else read_thresholds(given)
 
 
 def _read(path: Path | str, file_only: bool, net: str | None, part: str | None) -> ModelFile:
@@ -141,6 +157,8 @@ def _plan(run: _Run, file_only: bool, gifts: dict[str, dict[str, Any]]) -> list[
     for entry in sorted(techniques("inspection").values(), key=lambda e: e.name.startswith("output.")):
         if entry.access == "ModelFile":
             steps.append(Step(entry, "", run.model, {}))
+        elif run.only is not None and entry.name not in run.only:
+            run.skip(entry, "", "not_requested", "only others were asked for")
         elif file_only:
             run.skip(entry, "", "not_requested", "only the file was to be looked at")
         elif not run.model.generators:
@@ -197,7 +215,13 @@ def _finding(run: _Run, step: Step, probe: Probe) -> Finding:
         given = gift(probe, step.have)
         found = assess(probe, step.target, given, seed=run.seed, out=run.shelf.out, part=step.part)
         run.shelf.keep(name, found)
-    return found
+    return judge(found, run.thresholds, _subject(step.target))
+
+
+def _subject(generator: Generator) -> Subject:
+    from genvet.nets.family import family
+
+    return Subject(family(generator), tuple(generator.shape))
 
 
 def _about(target: Any) -> list[str]:
