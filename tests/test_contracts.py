@@ -11,17 +11,20 @@ import pytest
 import torch
 from torch import nn
 
+from genvet import engine
 from genvet.catalogue import techniques
+from genvet.core.backdoor import Backdoor, Points
 from genvet.core.data import Critic, Images, Labelled, Sounds
 from genvet.core.generator import Generator, Samples
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
 from genvet.core.report import Finding
 from genvet.core.rng import Rng
-from genvet.core.technique import Probe, Recipe, Technique, Trained, TrainedClassifier, TrainedGenerator
+from genvet.core.technique import Probe, Recipe, Repair, Technique, Trained, TrainedClassifier, TrainedGenerator
 from genvet.engine import assess
 from genvet.files.classifiers import load_classifier, save_classifier
 from genvet.files.convert import load_saved, save
+from genvet.nets import dcgan
 
 ENTRIES = techniques()
 
@@ -194,6 +197,59 @@ def test_what_a_recipe_trains_can_be_written_and_read(recipe: type[Recipe], tmp_
     again = load_saved(path)
     assert again.name == trained.generator.name and again.name in recipe.nets
     assert torch.equal(again.sample(3, Rng(0)), trained.generator.sample(3, Rng(0)))
+
+
+@pytest.fixture
+def repair(technique: type[Technique]) -> type[Repair]:
+    if not issubclass(technique, Repair):
+        pytest.skip("not a repair")
+    return technique
+
+
+def toy_dcgan() -> Generator:
+    """A small network with batch norms that have seen its own latents."""
+    torch.manual_seed(3)
+    generator = dcgan.build(latent=6, capacity=2, size=8)
+    generator.module(torch.randn(256, 6))
+    generator.module.eval().requires_grad_(False)
+    return generator
+
+
+def test_a_repair_leaves_its_input_alone(repair: type[Repair]) -> None:
+    target = toy_dcgan()
+    before = {k: v.clone() for k, v in target.module.state_dict().items()}
+    after = repair(**repair.smoke)(target, repair.gift()(), Rng(1))
+    assert all(torch.equal(before[k], v) for k, v in target.module.state_dict().items())
+    assert not {id(m) for m in after.module.modules()} & {id(m) for m in target.module.modules()}
+    assert not any(p.requires_grad for p in [*target.module.parameters(), *after.module.parameters()])
+    assert not after.module.training and after.shape == target.shape and after.latent == target.latent
+
+
+def test_same_seed_same_repaired_weights(repair: type[Repair]) -> None:
+    """Whatever the global state, which it leaves alone."""
+    states = []
+    for seed in (1, 99):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        states.append(repair(**repair.smoke)(toy_dcgan(), repair.gift()(), Rng(1)).module.state_dict())
+        torch.manual_seed(seed)
+        assert torch.equal(torch.get_rng_state(), state)
+    first, second = states
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_a_repair_is_measured_and_can_be_written(repair: type[Repair], tmp_path: Path) -> None:
+    target = toy_dcgan()
+    planted = Backdoor(Points(torch.ones(1, 6)), torch.ones(1, 1, 8, 8))
+    result, finding = engine.repaired(repair(**repair.smoke), target, backdoor=planted, clean=target, samples=64)
+    assert Finding.model_validate_json(finding.model_dump_json()) == finding and finding.technique == repair.name()
+    measures = {m.name: m.value for m in finding.measures}
+    assert all(value is not None for name, value in measures.items() if name != "changed")
+    assert measures["expected-distortion"] == measures["expected-distortion.clean"]  # the clean model is the input here
+    assert measures["expected-distortion.before"] == 0
+    save(result.repaired, tmp_path / "repaired.safetensors")
+    again = load_saved(tmp_path / "repaired.safetensors")
+    assert torch.equal(again.sample(3, Rng(0)), result.repaired.sample(3, Rng(0)))
 
 
 def test_is_listed(technique: type[Technique], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
-from genvet.cli import screen
-from genvet.cli.options import COMMON, Common, Flag, command_line, output_folder, with_fields
+from genvet.cli import by_name, outcome, screen
+from genvet.cli.options import COMMON, Common, Flag, output_folder
 from genvet.core.errors import Unsupported
 
 if TYPE_CHECKING:
     from genvet.core.generator import Generator
-    from genvet.core.modelfile import ModelFile
-    from genvet.core.report import Finding, Report
     from genvet.core.technique import Probe
-
-HELP = {
-    "Images": "Images or sounds: folder, zip, npz, idx or one file; path#a:b slices.",
-    "Generator": "A model file with a generator.",
-    "Critic": "A critic.safetensors, as genvet train writes it.",
-}
-"""What may be given, by its type."""
 
 
 def attack(
@@ -62,26 +49,18 @@ def attack(
     from genvet import engine
     from genvet.files.convert import averaged
     from genvet.files.load import load
-    from genvet.page import html
 
-    probe: Probe = settings if settings is not None else _attack(name)()
+    probe: Probe = settings if settings is not None else by_name.named(name, "attack")
     file = load(model, net=net, part=part)
     benign = averaged(file)
     benign.to(common.device)
-    gift = engine.running.gift(probe, {k: _read(probe, k, path, benign) for k, path in (given or {}).items() if path})
+    gift = by_name.gift(probe, given, benign)
     folder = out or output_folder("attack", model)
     with screen.progress():
         result, finding = engine.measured(probe, benign, gift, seed=common.seed, out=folder)
     paths = keep(benign, result, probe, folder)
-    report = told(file, finding)
-    engine.write(report, folder)
-    html.write(report, folder)
-    if json:
-        sys.stdout.write(report.model_dump_json(indent=1) + "\n")
-    else:
-        screen.note(finding.summary)
-    for path in (*paths, folder / "report.html"):
-        screen.note(f"{finding.technique}: {path}")
+    report = outcome.told(file, finding, "This is an attack, not a scan: the model was not vetted.")
+    outcome.leave(report, folder, json, paths)
     return 0
 
 
@@ -105,62 +84,6 @@ def keep(benign: Generator, result: Any, probe: Probe, folder: Path) -> list[Pat
     return paths
 
 
-def told(file: ModelFile, finding: Finding) -> Report:
-    """The report of one attack: what was done, and that nothing was vetted."""
-    from genvet import engine
-
-    report = engine.compose(file, [finding], [], command_line())
-    said = {"behaviour": finding.summary, "unchecked": "This is an attack, not a scan: the model was not vetted."}
-    return report.model_copy(update={"verdict": report.verdict.model_copy(update=said)})
-
-
-# Flags
-
-
 def command(words: Sequence[str]) -> Callable[..., int]:
-    """`attack` with the fields of the attack that these words ask for; as it is, for other commands."""
-    if list(words[:1]) != ["attack"]:
-        return with_fields(attack, None)
-    from genvet.catalogue import techniques
-
-    known = techniques("attack")
-    ends = {name.rpartition(".")[2]: name for name in known}
-    asked = [known[ends.get(word, word)] for word in words[1:] if ends.get(word, word) in known]
-    probe: Any = asked[0].load() if asked else None
-    return with_fields(attack, probe, [_flag(probe, f) for f in fields(probe.gift())] if probe else ())
-
-
-def _flag(probe: type[Probe], field: Field[Any]) -> inspect.Parameter:
-    """The option that names the file for one thing that may be given."""
-    needed = field.default is MISSING and field.default_factory is MISSING
-    path: Any = Path if needed else Path | None
-    kind = Annotated[path, Parameter(help=HELP[_kind(probe, field.name)])]
-    default = inspect.Parameter.empty if needed else None
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-
-
-def _kind(probe: type[Probe], name: str) -> str:
-    """The name of the type of one thing that may be given."""
-    hint = get_type_hints(probe.gift())[name]
-    return next(str(k.__name__) for k in (get_args(hint) or (hint,)) if k is not type(None))
-
-
-def _read(probe: Probe, name: str, path: Path, benign: Generator) -> Any:
-    """One thing that is given, read from its file, where the network is."""
-    from genvet.files.convert import load_saved
-    from genvet.files.critic import load_critic
-    from genvet.files.images import load_images
-    from genvet.files.sounds import load_sounds
-
-    kind = _kind(type(probe), name)
-    if kind == "Images":
-        return (load_images if len(benign.shape) == 3 else load_sounds)(path, benign.shape)
-    read: Any = load_saved(path) if kind == "Generator" else load_critic(path)
-    read.module.to(benign.device)
-    return read
-
-
-def _attack(name: str) -> type[Probe]:
-    from genvet.catalogue import find
-
-    return find(name, "attack").load()  # type: ignore[return-value]
+    """`attack` with the fields of the attack that these words ask for."""
+    return by_name.command(attack, "attack", words)

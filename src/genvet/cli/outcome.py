@@ -1,14 +1,19 @@
-"""What a scan leaves: its reports in a folder, and an exit code."""
+"""What a command leaves: its reports in a folder, what it says on the way, and an exit code."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genvet.cli import screen
+from genvet.cli.options import command_line
 from genvet.core.severity import Severity
 
 if TYPE_CHECKING:
-    from genvet.core.report import Report
+    from genvet.core.modelfile import ModelFile
+    from genvet.core.report import Finding, Report
 
 
 def write(report: Report, folder: Path) -> None:
@@ -26,3 +31,28 @@ def exit_code(severity: Severity, complete: bool, fail_on: Severity) -> int:
     if severity >= fail_on:
         return 1
     return 0 if complete else 2
+
+
+def told(file: ModelFile, finding: Finding, unchecked: str) -> Report:
+    """The report of one technique that is no scan: what was done, and what it leaves open."""
+    from genvet import engine
+
+    report = engine.compose(file, [finding], [], command_line())
+    said = {"behaviour": finding.summary, "unchecked": unchecked}
+    return report.model_copy(update={"verdict": report.verdict.model_copy(update=said)})
+
+
+def leave(report: Report, folder: Path, json: bool, paths: Sequence[Path] = ()) -> None:
+    """The report of one technique as JSON and as a page, and words on the screen, with the other files it wrote."""
+    from genvet import engine
+    from genvet.page import html
+
+    (finding,) = report.findings
+    engine.write(report, folder)
+    html.write(report, folder)
+    if json:
+        sys.stdout.write(report.model_dump_json(indent=1) + "\n")
+    else:
+        screen.note(report.verdict.behaviour)
+    for path in (*paths, folder / "report.html"):
+        screen.note(f"{finding.technique}: {path}")

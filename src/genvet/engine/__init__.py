@@ -3,6 +3,8 @@
 from genvet.engine.composing import compose as compose
 from genvet.engine.folders import Scanned as Scanned
 from genvet.engine.folders import scan_folder as scan_folder
+from genvet.engine.repairing import beside as beside
+from genvet.engine.repairing import repaired as repaired
 from genvet.engine.running import assess as assess
 from genvet.engine.running import measured as measured
 from genvet.engine.scanning import scan as scan

@@ -12,7 +12,7 @@ from genvet.core.modelfile import Evidence, ModelFile
 from genvet.core.report import Figure, Finding, Proof
 from genvet.core.rng import Rng
 from genvet.core.severity import Severity
-from genvet.core.technique import Picture, Probe, Result
+from genvet.core.technique import Picture, Probe, Repair, Result, Technique
 from genvet.engine.shelf import Shelf
 from genvet.verdict import judge
 
@@ -33,20 +33,22 @@ def measured(
     began = time.perf_counter()
     result = probe(view, gift(probe, {}) if given is None else given, Rng(seed).fork(probe.name()))
     seconds = time.perf_counter() - began
+    about = {"access": probe.access().__name__, "part": part, "seed": seed, "seconds": round(seconds, 3)}
+    return result, found(probe, result, shelf, device=str(getattr(target, "device", "cpu")), **about)
+
+
+def found(technique: Technique, result: Result, shelf: Shelf, **about: Any) -> Finding:
+    """The judged finding of what a technique measured; `about` is what else is known of the run."""
     finding = Finding(
-        technique=probe.name(),
-        version=probe.version,
-        access=probe.access().__name__,
-        part=part,
-        config=probe.model_dump(mode="json"),
+        technique=technique.name(),
+        version=technique.version,
+        config=technique.model_dump(mode="json"),
         severity=Severity.INFO,
         queries=result.queries,
-        seconds=round(seconds, 3),
-        seed=seed,
-        device=str(getattr(target, "device", "cpu")),
+        **about,
         **_said(result, shelf),
     )
-    return result, judge(finding)
+    return judge(finding)
 
 
 def handed(probe: Probe, target: Any) -> Any:
@@ -69,8 +71,8 @@ def handed(probe: Probe, target: Any) -> Any:
     return target
 
 
-def gift(probe: Probe, have: dict[str, Any]) -> Any:
-    """The probe's own dataclass of what it may be given, filled from what there is."""
+def gift(probe: Probe | Repair, have: dict[str, Any]) -> Any:
+    """The technique's own dataclass of what it may be given, filled from what there is."""
     kind = probe.gift()
     known = {name: value for name, value in have.items() if name in kind.__dataclass_fields__ and value is not None}
     lacking = lacks(probe, have)
@@ -79,8 +81,8 @@ def gift(probe: Probe, have: dict[str, Any]) -> Any:
     return kind(**known)
 
 
-def lacks(probe: Probe, have: dict[str, Any]) -> list[str]:
-    """What the probe cannot do without, and has not been given."""
+def lacks(probe: Probe | Repair, have: dict[str, Any]) -> list[str]:
+    """What the technique cannot do without, and has not been given."""
     needed = [f.name for f in fields(probe.gift()) if f.default is MISSING and f.default_factory is MISSING]
     return [name for name in needed if have.get(name) is None]
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from genvet.catalogue import techniques
 from genvet.core.report import Finding, Proof, Report
 from genvet.core.rules import RULES, Rule
 from genvet.core.severity import Severity
@@ -39,14 +40,23 @@ def render(report: Report, folder: Path) -> str:
 
 
 def headline(report: Report) -> str:
-    """What to do, in a few words; for an attack of one's own, what was done."""
-    if report.findings and all(f.technique.startswith("backdoor.") for f in report.findings):
-        return "A backdoor was planted"
+    """What to do, in a few words; for an attack, a repair or a study of one's own, what was done."""
+    kinds = {_done(f.technique) for f in report.findings}
+    if len(kinds) == 1 and "" not in kinds:
+        return kinds.pop()
     if not report.verdict.complete and report.verdict.severity <= Severity.LOW:
         return "The check is not complete"
     if report.verdict.severity is Severity.HIGH and _worst_technique(report) == "file":
         return HEADLINES[Severity.CRITICAL]
     return HEADLINES[report.verdict.severity]
+
+
+def _done(technique: str) -> str:
+    """What a technique did, where it is no inspection."""
+    if technique.startswith("backdoor."):
+        return "A backdoor was planted"
+    entry = techniques().get(technique)
+    return {"defence": "The model was repaired", "study": "The model was measured"}.get(entry.kind, "") if entry else ""
 
 
 def _worst_technique(report: Report) -> str:

@@ -1,0 +1,156 @@
+"""`genvet defend`: the flags are the fields of the repair; the repaired model is measured, and scanned again."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from genvet.cli import by_name, outcome, screen
+from genvet.cli.options import COMMON, Common, Flag, command_line, output_folder, technique_settings
+from genvet.core.errors import BadInput, Unsupported
+
+if TYPE_CHECKING:
+    from genvet.core.backdoor import Backdoor
+    from genvet.core.data import Images
+    from genvet.core.generator import Generator
+    from genvet.core.modelfile import ModelFile
+    from genvet.core.report import Finding, Report
+    from genvet.core.technique import Repair
+
+Depth = Literal["none", "quick", "standard", "deep"]
+
+
+def defend(
+    name: str,
+    model: Path,
+    /,
+    *,
+    backdoor: Path | None = None,
+    clean: Path | None = None,
+    count: Annotated[int, Parameter(validator=Number(gte=2, lte=100_000))] = 1024,
+    depth: Depth = "quick",
+    reference: Path | None = None,
+    out: Path | None = None,
+    net: str | None = None,
+    part: str | None = None,
+    json: Annotated[bool, Flag] = False,
+    common: Common = COMMON,
+    given: Mapping[str, Path] | None = None,
+    settings: Any = None,
+) -> int:
+    """Repair a generator that may hold a backdoor; `genvet defend NAME --help` lists what the repair takes.
+
+    Parameters
+    ----------
+    name: str
+        The repair: `genvet list defence` names them.
+    model: Path
+        The model to repair; its file stays as it is.
+    backdoor: Path
+        A backdoor.safetensors, as genvet attack writes it: measures what is left of that backdoor.
+    clean: Path
+        The model as it was before the attack, where it is known: what the repaired one should be like.
+    count: int
+        Latents over which distortions are measured.
+    depth: Literal
+        How closely the model is scanned before and after; none leaves the scans out.
+    reference: Path
+        Ordinary samples for these scans: folder, zip, npz, idx or one file; path#a:b slices.
+    out: Path
+        Folder for repaired.safetensors, the report, and both scans; ./genvet-defend-<stem> unless given.
+    net: str
+        The architecture, where the weights leave it open.
+    part: str
+        The generator to take, where the file holds several; the average of weights (EMA) unless given.
+    json: bool
+        Print the report alone, as JSON, on stdout; everything else goes to stderr.
+    """
+    from genvet import engine
+    from genvet.files.convert import averaged, save
+    from genvet.files.load import load
+
+    repair = asked(name, settings)
+    file = load(model, net=net, part=part)
+    target = writable(averaged(file))
+    target.to(common.device)
+    gift = by_name.gift(repair, given, target)
+    planted, benign = by_name.read("Backdoor", backdoor, target), by_name.read("Generator", clean, target)
+    folder, seed = out or output_folder("defend", model), common.seed
+    path = folder / "repaired.safetensors"
+    with screen.progress():
+        result, finding = engine.repaired(
+            repair, target, gift, backdoor=planted, clean=benign, samples=count, seed=seed, out=folder
+        )
+        save(result.repaired, path, {"genvet.repaired": jsonlib.dumps({"by": repair.name(), **finding.config})})
+        if depth != "none":
+            look: dict[str, Any] = {"depth": depth, "seed": seed, "device": common.device, "reference": reference}
+            look |= {"targets": targets(planted), "settings": technique_settings(common.config)}
+            before = scanned(model, folder / "before", net=net, part=part, **look)
+            finding = told(finding, before, scanned(path, folder / "after", **look))
+    outcome.leave(report(file, finding, planted, depth), folder, json, [path])
+    return 0
+
+
+def asked(name: str, settings: Any) -> Repair:
+    """The repair; raises BadInput for a defence that changes no weights."""
+    from genvet.core.technique import Repair
+
+    defence = settings if settings is not None else by_name.named(name, "defence")
+    if not isinstance(defence, Repair):
+        raise BadInput(f"{defence.name()} repairs no model", hint="genvet list defence names those that do")
+    return defence
+
+
+def writable(generator: Generator) -> Generator:
+    """The generator, where a repaired one could be written down; raises Unsupported before the work otherwise."""
+    if "genvet.net" not in generator.metadata:
+        raise Unsupported(f"a repaired {generator.name} could not be written down", hint="genvet convert may help")
+    return generator
+
+
+def targets(backdoor: Backdoor | None) -> Images | None:
+    """What the scans are to look for, where the backdoor is known and gives pictures of its own."""
+    from torch import Tensor
+
+    from genvet.core.data import Images
+
+    if backdoor is None or not isinstance(backdoor.target, Tensor):
+        return None
+    return Images(backdoor.target, tuple(f"target {i}" for i in range(len(backdoor.target))))
+
+
+def scanned(path: Path, folder: Path, **options: Any) -> Report:
+    """One scan, with its own reports."""
+    from genvet import engine
+
+    report = engine.scan(path, out=folder, command=command_line(), **options)
+    outcome.write(report, folder)
+    return report
+
+
+def told(finding: Finding, before: Report, after: Report) -> Finding:
+    """The finding with what both scans say, beside each other."""
+    from genvet import engine
+
+    severities = f"{before.verdict.severity} before, {after.verdict.severity} after"
+    more = {"tables": (*finding.tables, engine.beside(before, after))}
+    return finding.model_copy(update={**more, "summary": f"{finding.summary} Scanned: {severities}."})
+
+
+def report(file: ModelFile, finding: Finding, backdoor: Backdoor | None, depth: Depth) -> Report:
+    """The report of one repair: the scans have reports of their own."""
+    gaps = [] if backdoor else ["Whether a backdoor is left: none was given with --backdoor."]
+    gaps.append(
+        "The scans were left out." if depth == "none" else f"Of the scans at depth {depth}: see their own reports."
+    )
+    return outcome.told(file, finding, " ".join(gaps))
+
+
+def command(words: Sequence[str]) -> Callable[..., int]:
+    """`defend` with the fields of the repair that these words ask for."""
+    return by_name.command(defend, "defence", words)
