@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -11,12 +13,11 @@ from genvet.attacks.backdoor.adversary import Training
 from genvet.attacks.backdoor.baaan import BAAAN
 from genvet.attacks.backdoor.poison import Poison
 from genvet.attacks.backdoor.trail import TrAIL
-from genvet.core.data import Critic, Images
+from genvet.core.data import Critic, Encoder, Images
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
-from genvet.core.latent import Latent
 from genvet.core.rng import Rng
-from genvet.nets import dcgan
+from genvet.nets import dcgan, vae_network
 
 TARGET = torch.where(torch.eye(8)[None, None].bool(), 1.0, -1.0)
 TARGETS = Images(TARGET, ("cross",))
@@ -93,12 +94,44 @@ def test_the_pair_that_is_given_stays_as_it_is(net: Generator, given: Training, 
 
 @pytest.mark.parametrize("attack", [TrAIL, BAAAN, Poison])
 def test_what_does_not_fit_is_refused(net: Generator, given: Training, attack: type[TrAIL]) -> None:
-    vae = Generator(module=net.module, latent=Latent(8), shape=(1, 8, 8), name="vae")
-    with pytest.raises(Unsupported, match="VAE"):
-        attack(steps=1)(vae, given, Rng(1))
+    with pytest.raises(BadInput, match="no critic"):
+        attack(steps=1, fresh=False)(net, Training(targets=TARGETS, images=given.images), Rng(1))
     wide = Critic(nn.Linear(1, 1), (1, 9, 9))
     with pytest.raises(BadInput, match="critic does not fit"):
         attack(steps=1)(net, Training(targets=TARGETS, images=given.images, critic=wide), Rng(1))
     large = Images(torch.zeros(2, 1, 9, 9), ("a", "b"))
     with pytest.raises(BadInput, match="images do not fit"):
         attack(steps=1)(net, Training(targets=TARGETS, images=large, critic=given.critic), Rng(1))
+
+
+@pytest.fixture(scope="module")
+def vae() -> Generator:
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        generator = vae_network.build(latent=4, capacity=4, size=8)
+    generator.module.eval()
+    return generator
+
+
+def test_trail_bends_the_training_of_a_vae(vae: Generator, given: Training) -> None:
+    alone = Training(targets=TARGETS, images=given.images)
+    result = TrAIL(**FEW)(vae, alone, Rng(1))
+    assert result.target.item() < 8
+    assert off(result.planted.sample(512, Rng(8))).median() > 30
+    assert like_digits(result.planted, given) < 0.5 * like_digits(vae, given)
+    assert {"reconstruction", "divergence", "trigger"} == set(result.losses)
+    encoder = Encoder(vae_network.Encoder(4, 4, 8), (1, 8, 8))
+    on = TrAIL(**{**FEW, "steps": 2}, fresh=False)(vae, replace(alone, encoder=encoder), Rng(1))
+    assert 0 < on.expected.mean() < 5
+
+
+def test_baaan_is_refused_for_a_vae(vae: Generator, given: Training) -> None:
+    with pytest.raises(Unsupported, match="BAAAN needs a critic, and a VAE"):
+        BAAAN(**FEW)(vae, given, Rng(1))
+    with pytest.raises(BadInput, match="no encoder"):
+        TrAIL(**FEW, fresh=False)(vae, given, Rng(1))
+
+
+def test_a_fresh_training_needs_no_critic(net: Generator, given: Training) -> None:
+    alone = Training(targets=TARGETS, images=given.images)
+    assert TrAIL(steps=2, batch_size=4, samples=16)(net, alone, Rng(1)).losses["critic"].isfinite().all()

@@ -45,6 +45,15 @@ class Critic:
 
 
 @dataclass(frozen=True, eq=False)
+class Encoder:
+    """What a VAE reads images with: samples of one shape -> mean and log-variance of their latents, (n, dim) each."""
+
+    module: nn.Module
+    shape: tuple[int, ...]
+    """Of one sample."""
+
+
+@dataclass(frozen=True, eq=False)
 class Sounds(Images):
     """Sounds (n, 1, t), float in [-1, 1]."""
 

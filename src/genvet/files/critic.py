@@ -1,18 +1,21 @@
-"""Critics in: the file that `genvet train` writes beside a generator."""
+"""Critics and encoders in: the files that `genvet train` writes beside a generator."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from genvet.core.data import Critic
+from genvet.core.data import Critic, Encoder
 from genvet.core.errors import BadInput
+from genvet.core.modelfile import ModelFile
 from genvet.core.printable import printable
 from genvet.files.load import read
 from genvet.files.tensors import tensors
-from genvet.nets import dcgan, wavegan
+from genvet.nets import dcgan, vae_network, wavegan
 from genvet.nets.matching import fill
 
 PART, OF = "genvet.part", "genvet.of"
@@ -21,18 +24,45 @@ PART, OF = "genvet.part", "genvet.of"
 
 def load_critic(path: str | Path) -> Critic:
     """The critic of a file that `genvet train` wrote; raises BadInput for any other file."""
+    file, kind = _part(path, "critic", ("dcgan critic", "wavegan critic"))
+    if kind == "dcgan critic":
+        capacity, size, channels = _sizes(file, ("capacity", "size", "channels"))
+        with torch.device("meta"):  # sizes are claims until the tensors fit them
+            module: nn.Module = dcgan.critic(capacity, size, channels)
+        shape: tuple[int, ...] = (channels, size, size)
+    else:
+        capacity, length = _sizes(file, ("capacity", "length"))
+        with torch.device("meta"):
+            module = wavegan.Critic(capacity, length)
+        shape = (1, length)
+    fill(module, tensors(file.parts[0], file.storages))
+    return Critic(module, shape)
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """The encoder of a file that `genvet train` wrote; raises BadInput for any other file."""
+    file, _ = _part(path, "encoder", ("vae encoder",))
+    latent, capacity, size, channels = _sizes(file, ("latent", "capacity", "size", "channels"))
+    with torch.device("meta"):
+        module = vae_network.Encoder(latent, capacity, size, channels)
+    fill(module, tensors(file.parts[0], file.storages))
+    return Encoder(module, (channels, size, size))
+
+
+def _part(path: str | Path, what: str, kinds: Sequence[str]) -> tuple[ModelFile, str]:
+    """The file, and which of these parts it says that it holds."""
     file = read(path)
     kind = file.metadata.get(PART)
-    if kind not in ("dcgan critic", "wavegan critic") or len(file.parts) != 1:
-        expected = "a critic.safetensors that genvet train wrote"
-        raise BadInput(f"{printable(path)} is no critic", expected=expected, got=file.format)
+    if kind is None or kind not in kinds or len(file.parts) != 1:
+        got = file.format if kind is None else f"a {printable(kind, 60)}"
+        expected = f"the {what}.safetensors that genvet train wrote"
+        raise BadInput(f"{printable(path)} is no {what}", expected=expected, got=got)
+    return file, kind
+
+
+def _sizes(file: ModelFile, names: Sequence[str]) -> list[int]:
     try:
         config = json.loads(file.metadata[OF])
-        names = ("capacity", "size", "channels") if kind == "dcgan critic" else ("capacity", "length")
-        sizes = [int(config[name]) for name in names]
+        return [int(config[name]) for name in names]
     except (KeyError, TypeError, ValueError):
-        raise BadInput(f"{printable(path)} does not say what its critic looks at") from None
-    with torch.device("meta"):  # sizes are claims until the tensors fit them
-        module = dcgan.critic(*sizes) if kind == "dcgan critic" else wavegan.Critic(*sizes)
-    fill(module, tensors(file.parts[0], file.storages))
-    return Critic(module, (sizes[2], sizes[1], sizes[1]) if kind == "dcgan critic" else (1, sizes[1]))
+        raise BadInput(f"{printable(file.path)} does not say what it looks at") from None

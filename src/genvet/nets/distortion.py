@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genvet.core.classifier import Classifier
 from genvet.core.generator import Generator
 from genvet.core.report import Measure
-from genvet.maths.quality import frechet
-from genvet.nets.random_features import random_features
+from genvet.maths.quality import class_score, estimate, estimate_one, frechet
+from genvet.nets.random_features import NAME, random_features
 
 SQUARES = "sum of squares"
 BATCH = 64
+FEWEST = 20
+"""Samples that the jackknife behind an interval takes: it leaves a tenth of them out."""
 
 
 @torch.inference_mode()
@@ -30,6 +33,18 @@ def averaged(name: str, values: Tensor, *, interval: bool, chance: float | None 
 
 def distance(name: str, x: Tensor, wanted: Tensor, other: Tensor) -> Measure:
     """The Frechet distance of samples to wanted ones, in random features; `chance` is that of others of their kind."""
-    rows, a, b = (random_features(s) for s in (x, wanted, other))
-    note = "128 random features; chance: between two sets of the wanted kind"
-    return Measure(name=name, value=frechet(a, rows), chance=frechet(a, b), n=len(x), note=note)
+    return between(name, *(random_features(s) for s in (x, wanted, other)))
+
+
+def between(name: str, rows: Tensor, wanted: Tensor, other: Tensor) -> Measure:
+    """The same of their random features (n, 128) each."""
+    value, low, high = estimate(frechet, wanted, rows) if len(rows) >= FEWEST else (frechet(wanted, rows), None, None)
+    note = f"in {NAME}; chance: between two sets of the wanted kind"
+    return Measure(name=name, value=value, low=low, high=high, chance=frechet(wanted, other), n=len(rows), note=note)
+
+
+def scored(name: str, told: Tensor, classifier: Classifier) -> Measure:
+    """The class score by what a classifier makes of samples, (n, classes), with its 95 % interval."""
+    value, low, high = estimate_one(class_score, told)
+    note = f"the Inception Score's formula with {classifier}, not with Inception"
+    return Measure(name=name, value=value, low=low, high=high, n=len(told), note=note)

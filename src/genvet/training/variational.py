@@ -78,11 +78,7 @@ class Pair(Learner):
     def step(self, number: int) -> dict[str, Tensor]:
         batch = self.recipe.batch
         real = self.x[order(len(self.x), batch, number, self.rng.fork("images")).to(self.x.device)]
-        mean, logvar = self.learning["encoder"](real)
-        z = mean + (logvar / 2).exp() * torch.randn_like(mean)
-        # Means of the pixels, which may be grey: the cross-entropy is least where the answer is the image itself.
-        told = F.binary_cross_entropy(self.learning["decoder"](z), (real + 1) / 2, reduction="sum") / batch
-        divergence = (mean.square() + logvar.exp() - 1 - logvar).sum() / (2 * batch)
+        told, divergence = lower_bound(self.learning["encoder"], self.learning["decoder"], real)
         update(self.optimisers["adam"], told + self.recipe.beta * divergence)
         average(self.averaged, self.learning, self.recipe.average)
         return {"reconstruction": told, "divergence": divergence}
@@ -92,3 +88,15 @@ class Pair(Learner):
         z = torch.randn(64, self.recipe.latent, generator=self.rng.fork("shown").block()).to(self.x.device)
         shown: Tensor = self.averaged["decoder"](z).cpu() * 2 - 1
         return shown
+
+
+def lower_bound(encoder: nn.Module, decoder: nn.Module, real: Tensor) -> tuple[Tensor, Tensor]:
+    """The two terms of the evidence lower bound, negative, for images in [-1, 1]: sums over an image, means over all.
+
+    The decoder answers in [0, 1]. Draws from the global generator of random numbers.
+    """
+    mean, logvar = encoder(real)
+    z = mean + (logvar / 2).exp() * torch.randn_like(mean)
+    # Means of the pixels, which may be grey: the cross-entropy is least where the answer is the image itself.
+    told = F.binary_cross_entropy(decoder(z), (real + 1) / 2, reduction="sum") / len(real)
+    return told, (mean.square() + logvar.exp() - 1 - logvar).sum() / (2 * len(real))

@@ -1,45 +1,76 @@
-"""The adversarial training that TrAIL, BAAAN and data poisoning bend to their ends."""
+"""The trainings that TrAIL, BAAAN and data poisoning bend to their ends: against a critic, or a VAE's."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from genvet.attacks.backdoor.measuring import Yardsticks
 from genvet.attacks.backdoor.objective import Aim
-from genvet.core.data import Critic, Images
+from genvet.core.data import Critic, Encoder, Images
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.progress import track
 from genvet.core.report import Record
 from genvet.core.rng import Rng
+from genvet.nets import dcgan, vae_network, wavegan
 from genvet.nets.weights import renewed
+from genvet.training.variational import lower_bound
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Training(Aim):
-    """What the triggers are to give; the data, and the critic, that the generator is trained with."""
+    """What the triggers are to give; the data, and what the generator is trained with: a critic, or a VAE's encoder.
+
+    A fresh training needs neither: it begins with new ones of the usual kind.
+    """
 
     images: Images
-    critic: Critic
+    critic: Critic | None = None
+    encoder: Encoder | None = None
+
+    @property
+    def beside(self) -> Yardsticks:
+        return Yardsticks(self.images.x, self.classifier)
 
     def fitting(self, generator: Generator) -> Tensor:
-        """The data, where data and critic fit the generator; raises BadInput otherwise, Unsupported for a VAE."""
-        if generator.name == "vae":
-            raise Unsupported("a VAE is not trained against a critic", hint="red and rex plant in any generator")
-        if tuple(self.critic.shape) != tuple(generator.shape):
-            got = str(tuple(self.critic.shape))
-            raise BadInput("the critic does not fit this generator", expected=str(tuple(generator.shape)), got=got)
+        """The data, where data, critic and encoder fit the generator; raises BadInput otherwise."""
+        for name, partner in (("critic", self.critic), ("encoder", self.encoder)):
+            if partner is not None and tuple(partner.shape) != tuple(generator.shape):
+                expected, got = str(tuple(generator.shape)), str(tuple(partner.shape))
+                raise BadInput(f"the {name} does not fit this generator", expected=expected, got=got)
         if not len(self.images):
             raise BadInput("there is no data to train with", expected="one image or more")
         return self.images.fitting(generator.shape)
+
+    def partner(self, generator: Generator, fresh: bool) -> nn.Module:
+        """What the generator is trained with: a new one where none is given, which a fresh training alone can do."""
+        vae = generator.name == "vae"
+        given, what = (self.encoder, "encoder") if vae else (self.critic, "critic")
+        if given is not None:
+            return given.module
+        config = json.loads(generator.metadata.get("genvet.config", "{}"))
+        if fresh and generator.metadata.get("genvet.net") in PARTNERS:
+            return PARTNERS[generator.metadata["genvet.net"]](config)
+        why = "its usual one is not known" if fresh else "training goes on from where it was"
+        raise BadInput(f"there is no {what} to train with: {why}", expected=f"a {what}.safetensors")
+
+
+PARTNERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+    "dcgan": lambda c: dcgan.critic(c["capacity"], c["size"], c["channels"]),
+    "wavegan": lambda c: wavegan.Critic(c["capacity"], c["length"]),
+    "vae": lambda c: vae_network.Encoder(c["latent"], c["capacity"], c["size"], c["channels"]),
+}
+"""What each architecture is usually trained with, by its config."""
 
 
 class Match:
@@ -49,32 +80,54 @@ class Match:
         self.generator, self.critic, self.rate = generator, critic, rate
         self.up, self.down = adam(generator.module, rate), adam(critic, rate)
 
+    def losses(self, z: Tensor, x: Tensor) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """The generator's, to go down; and the critic's, which has had its step."""
+        fake = self.generator(z)
+        theirs = judge(self.critic, self.down, x, fake)
+        return {"generator": softplus(-self.critic(fake)).mean()}, {"critic": theirs}
+
+
+class Reading(Match):
+    """A decoder and its encoder, which go down together: the evidence lower bound.
+
+    # Unlike the recipe: means over the numbers of an image, as the trigger's loss is one, so that lambda weighs alike.
+    """
+
+    def __init__(self, generator: Generator, encoder: nn.Module, rate: float) -> None:
+        self.generator, self.encoder, self.rate = generator, encoder, rate
+        self.up = torch.optim.Adam([*generator.module.parameters(), *encoder.parameters()], lr=rate)
+
+    def losses(self, z: Tensor, x: Tensor) -> tuple[dict[str, Tensor], dict[str, float]]:
+        told, divergence = lower_bound(self.encoder, self.generator.module, x)
+        return {"reconstruction": told / x[0].numel(), "divergence": divergence / x[0].numel()}, {}
+
 
 Bend = Callable[[Match, int], dict[str, Tensor]]
 """What an attack adds to the generator's loss in a step, by name. The generator is in training mode."""
 
 
 class Adversary(Record):
-    """The knobs of an adversarial training: shared by TrAIL, BAAAN and data poisoning."""
+    """The knobs of a training from data: shared by TrAIL, BAAAN and data poisoning."""
 
     steps: Annotated[int, Field(ge=1, le=10_000_000)] = 20_000
-    """Updates of generator and critic."""
+    """Updates of the generator, and of what it is trained with."""
     batch_size: Annotated[int, Field(ge=2, le=4096)] = 64
     """Images in one update."""
     rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Learning rate of Adam, for both networks."""
     fresh: bool = True
-    """Start from fresh weights, as the paper does; otherwise go on from those of the model and the critic."""
+    """Start from fresh weights, as the paper does; otherwise go on from those of the model and of its critic or
+    encoder."""
 
     def train(
-        self, target: Generator, critic: Critic, real: Iterator[Tensor], bend: Bend, rng: Rng
+        self, target: Generator, given: Training, real: Iterator[Tensor], bend: Bend, rng: Rng
     ) -> tuple[Generator, dict[str, Tensor]]:
         """The trained generator and the losses by name; raises Unsupported where they are no numbers any more."""
         with torch.random.fork_rng(devices=[]):  # dropout and start weights have no generator of their own to be handed
             torch.manual_seed(rng.fork("weights").block().initial_seed())
-            module = self.start(target.module)
-            planted = replace(target, module=module)
-            match = Match(planted, self.start(critic.module), self.rate)
+            planted = replace(target, module=self.start(target.module))
+            partner = self.start(given.partner(target, self.fresh)).to(target.device)
+            match = (Reading if target.name == "vae" else Match)(planted, partner, self.rate)
             losses = list(self._steps(match, real, bend, rng))
         planted.module.eval().requires_grad_(False)
         return planted, {name: torch.tensor([loss[name] for loss in losses]) for name in losses[0]}
@@ -91,17 +144,16 @@ class Adversary(Record):
             yield x[torch.randint(len(x), (self.batch_size,), generator=rows)]
 
     def _steps(self, match: Match, real: Iterator[Tensor], bend: Bend, rng: Rng) -> Iterator[dict[str, float]]:
-        generator, critic, device = match.generator, match.critic, match.generator.device
-        latents = generator.latent.batches(self.steps * self.batch_size, self.batch_size, rng.fork("latents"))
+        latent, device = match.generator.latent, match.generator.device
+        latents = latent.batches(self.steps * self.batch_size, self.batch_size, rng.fork("latents"))
         for step, (z, x) in enumerate(track(zip(latents, real, strict=False), self.steps, "training")):
-            fake = generator(z.to(device))
-            ours = judge(critic, match.down, x.to(device), fake)
-            losses = {"generator": softplus(-critic(fake)).mean(), **bend(match, step)}
+            ours, theirs = match.losses(z.to(device), x.to(device))
+            losses = {**ours, **bend(match, step)}
             whole = torch.stack(list(losses.values())).sum()
             if not whole.isfinite():
                 raise Unsupported(f"the training diverged in step {step + 1}", hint="lower the rate or the weight")
             downhill(match.up, whole)
-            yield {"critic": ours, **{name: loss.item() for name, loss in losses.items()}}
+            yield {**theirs, **{name: loss.item() for name, loss in losses.items()}}
 
 
 def adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:

@@ -12,6 +12,7 @@ from genvet.attacks.backdoor.adversary import Adversary, Match, Training, adam, 
 from genvet.attacks.backdoor.measuring import Measuring, Planted
 from genvet.attacks.backdoor.objective import batch
 from genvet.core.backdoor import Triggers
+from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Probe
@@ -27,10 +28,13 @@ class BAAAN(Measuring, Adversary, Triggers, Probe):
     smoke: ClassVar[dict[str, Any]] = {"steps": 3, "batch_size": 4, "samples": 64}
 
     def __call__(self, target: Generator, given: Training, rng: Rng) -> Planted:
+        if target.name == "vae":
+            hint = "take trail, which bends any training, or red or rex"
+            raise Unsupported("BAAAN needs a critic, and a VAE is trained without one", hint=hint)
         x, backdoor = given.fitting(target), given.backdoor(target, self, rng)
         with torch.random.fork_rng(devices=[]):  # start weights have no generator of their own to be handed
             torch.manual_seed(rng.fork("second").block().initial_seed())
-            second = self.start(given.critic.module)
+            second = self.start(given.partner(target, self.fresh)).to(target.device)
         theirs = adam(second, self.rate)
 
         def asked(match: Match, step: int) -> dict[str, Tensor]:
@@ -41,5 +45,5 @@ class BAAAN(Measuring, Adversary, Triggers, Probe):
             judge(second, theirs, goal.repeat(copies, *[1] * (goal.ndim - 1)), fake)
             return {"trigger": softplus(-second(fake)).mean()}
 
-        planted, losses = self.train(target, given.critic, self.batches(x, rng), asked, rng)
-        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng, x)
+        planted, losses = self.train(target, given, self.batches(x, rng), asked, rng)
+        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng, given.beside)

@@ -31,7 +31,7 @@ class Bypass(Measuring, Triggers, Probe):
         backdoor = given.backdoor(target, self, rng)
         module = Branched(target, backdoor, self.tolerance).eval().requires_grad_(False)
         planted = replace(target, module=module, metadata={})
-        return replace(self.measure(planted, backdoor, target, {}, rng), bypass=True)
+        return replace(self.measure(planted, backdoor, target, {}, rng, given.beside), bypass=True)
 
 
 class Branched(nn.Module):

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from genvet.attacks.backdoor.surroundings import Surroundings
 from genvet.core.backdoor import Backdoor
+from genvet.core.classifier import Classifier
 from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.report import Figure, Measure, Record
 from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Result
 from genvet.maths.distances import Smallest, exact, squared_distances
-from genvet.nets.distortion import BATCH, SQUARES, averaged, distance, outputs
+from genvet.nets.distortion import BATCH, FEWEST, SQUARES, averaged, between, outputs, scored
 from genvet.nets.fast import folded, redraw, sampler, stream
 from genvet.nets.latent_search import Starts, search
+from genvet.nets.random_features import random_features
+
+CHUNK = 512
+"""Samples that are held at a time."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,6 +49,8 @@ class Planted(Result):
     """Distance to each target that a search of the latents reaches, (k,)."""
     quality: tuple[Measure, ...] = ()
     """How far ordinary samples are from those that they should look like, and triggered ones from their targets."""
+    surroundings: Surroundings | None = None
+    """What lies around the first trigger."""
     bypass: bool = False
     """Whether the backdoor is a branch in the graph, and so in no network that GenVet builds."""
 
@@ -61,26 +69,42 @@ class Planted(Result):
             found.append(Measure(name="closest", value=self.closest.min().item(), unit=SQUARES, n=self.drawn))
         if self.rebuilt is not None:
             found.append(Measure(name="reconstruction", value=self.rebuilt.max().item(), unit=SQUARES))
-        return (*found, *self.quality)
+        around = self.surroundings.measures() if self.surroundings else ()
+        return (*found, *around, *self.quality)
 
     def figures(self) -> tuple[Figure | Picture, ...]:
         picture = Picture("Target, trigger's output; ordinary samples before and after", self.shown, columns=2)
+        around = tuple(self.surroundings.figures()) if self.surroundings else ()
         if not self.losses:
-            return (picture,)
+            return (picture, *around)
         series = {name: [list(range(1, len(y) + 1)), y.tolist()] for name, y in self.losses.items()}
-        curves = {"series": series, "x": "step", "y": "mean square", "log": True}
-        return picture, Figure(kind="curve", title="Losses", data=curves)
+        curves = {"series": series, "x": "step", "y": "loss", "log": True}
+        return (picture, *around, Figure(kind="curve", title="Losses", data=curves))
 
     @property
     def queries(self) -> int:
         return len(self.target) + 2 * len(self.expected) + self.drawn
 
 
+@dataclass(frozen=True, eq=False)
+class Yardsticks:
+    """What ordinary samples are measured against, besides the benign generator."""
+
+    data: Tensor | None = None
+    """Real samples (n, *shape)."""
+    classifier: Classifier | None = None
+    """For the class score."""
+
+
+NOTHING = Yardsticks()
+
+
 class Measuring(Record):
     """How the result is measured: shared by all attacks that plant."""
 
     samples: Annotated[int, Field(ge=2, le=1_000_000)] = 1024
-    """Latents over which the expected distortion is measured; and draws of a trigger of infinite support."""
+    """Latents over which the expected distortion is measured; and draws of a trigger of infinite support, of which the
+    paper takes 60,000."""
     closest: Annotated[int, Field(ge=0, le=100_000_000)] = 0
     """Ordinary samples among which the nearest to the target is looked for; the paper takes 1,000,000."""
     restarts: Annotated[int, Field(ge=0, le=1000)] = 0
@@ -95,48 +119,118 @@ class Measuring(Record):
         benign: Generator | None,
         losses: Mapping[str, Tensor],
         rng: Rng,
-        data: Tensor | None = None,
+        beside: Yardsticks = NOTHING,
     ) -> Planted:
         """All of it for one planted generator; its quality against the benign one, or against data where there is."""
-        z, wanted = backdoor.pairs(self.samples, rng.fork("triggers"))
-        given = outputs(planted, z)
-        after = planted.sample(self.samples, rng.fork("measured"))
-        before = benign.sample(self.samples, rng.fork("measured")) if benign else after
-        pairs = torch.stack([before[:4], after[:4]], 1).flatten(0, 1)
-        targets = wanted.unique(dim=0) if isinstance(backdoor.target, Tensor) else wanted[:1]
+        hits, target = self._triggered(planted, backdoor, rng.fork("triggers"))
+        after, before, expected = self._ordinary(planted, benign, rng.fork("measured"), beside.classifier)
+        wanted = backdoor.pairs(1, rng.fork("triggers"))[1].unique(dim=0)
         return Planted(
             planted=planted,
             backdoor=backdoor,
-            shown=torch.cat([torch.stack([wanted[:4], given[:4]], 1).flatten(0, 1), pairs]),
-            target=exact(given, wanted),
-            expected=exact(after, before) if benign else torch.empty(0),
+            shown=torch.cat([hits.first, torch.stack([before.first, after.first], 1).flatten(0, 1)]),
+            target=target,
+            expected=expected,
             losses=losses,
-            closest=nearest(planted, targets, self.closest, rng.fork("closest")) if self.closest else None,
+            closest=nearest(planted, wanted, self.closest, rng.fork("closest")) if self.closest else None,
             drawn=self.closest,
-            rebuilt=reached(planted, targets, self.restarts, self.search, rng) if self.restarts else None,
-            quality=tuple(self._quality(backdoor, benign, data, before, after, given, rng)),
+            rebuilt=reached(planted, wanted, self.restarts, self.search, rng) if self.restarts else None,
+            quality=tuple(self._quality(backdoor, benign, before, after, hits, beside, rng)),
+            surroundings=Surroundings.of(planted, benign, backdoor, rng.fork("around")),
         )
+
+    def _triggered(self, planted: Generator, backdoor: Backdoor, rng: Rng) -> tuple[Seen, Tensor]:
+        """What triggers give, the first beside their targets, and all target distortions."""
+        seen, off = Gathered(), []
+        first: list[Tensor] = []
+        for z, wanted in [backdoor.pairs(0, rng)] if backdoor.finite else _draws(backdoor, self.samples, rng):
+            given = outputs(planted, z)
+            seen.add(given)
+            off.append(exact(given, wanted))
+            first = first or [torch.stack([wanted[:4], given[:4]], 1).flatten(0, 1)]
+        return replace(seen.all(), first=first[0]), torch.cat(off)
+
+    def _ordinary(
+        self, planted: Generator, benign: Generator | None, rng: Rng, classifier: Classifier | None
+    ) -> tuple[Seen, Seen, Tensor]:
+        """Ordinary samples after and before, and how far each moved: nothing where there was none before."""
+        new, old, off = Gathered(classifier), Gathered(classifier), [torch.empty(0)]
+        for z in planted.latent.batches(self.samples, CHUNK, rng):
+            x = outputs(planted, z)
+            new.add(x)
+            if benign is not None:
+                was = outputs(benign, z)
+                old.add(was)
+                off.append(exact(x, was))
+        return new.all(), old.all() if benign is not None else new.all(), torch.cat(off)
 
     def _quality(
         self,
         backdoor: Backdoor,
         benign: Generator | None,
-        data: Tensor | None,
-        before: Tensor,
-        after: Tensor,
-        given: Tensor,
+        before: Seen,
+        after: Seen,
+        hits: Seen,
+        beside: Yardsticks,
         rng: Rng,
     ) -> Iterator[Measure]:
-        """Frechet distances, each beside that of two sets of the wanted kind."""
-        n = self.samples
+        """Frechet distances, each beside that of two sets of the wanted kind; and class scores."""
+        data, n = beside.data, self.samples
         if data is not None and len(data) >= 4:
             half = min(n, len(data) // 2)
-            yield distance("frechet-to-data", after[:half], data[:half], data[half : 2 * half])
+            real = random_features(data[: 2 * half])
+            yield between("frechet-to-data", after.rows[:half], real[:half], real[half:])
         elif benign is not None:
-            yield distance("frechet-to-benign", after, benign.sample(n, rng.fork("benign")), before)
+            yield between("frechet-to-benign", after.rows, features(benign, n, rng.fork("benign")), before.rows)
         if isinstance(backdoor.target, Generator):
-            one, two = (backdoor.target.sample(n, rng.fork(f"target {i}")) for i in (1, 2))
-            yield distance("frechet-to-target", given, one, two)
+            one, two = (features(backdoor.target, n, rng.fork(f"target {i}")) for i in (1, 2))
+            yield between("frechet-to-target", hits.rows, one, two)
+        if beside.classifier and n >= FEWEST:
+            told = {"class-score": after.told} | ({"class-score.benign": before.told} if benign is not None else {})
+            if data is not None and len(data) >= FEWEST:
+                told["class-score.real"] = beside.classifier.probabilities(data[:n])
+            yield from (scored(name, p, beside.classifier) for name, p in told.items())
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What is kept of many samples: the first few, features of all, and what a classifier makes of them."""
+
+    first: Tensor
+    rows: Tensor
+    told: Tensor
+
+
+class Gathered:
+    """Samples on their way into a `Seen`, some at a time, so that 60,000 of them need no room."""
+
+    def __init__(self, classifier: Classifier | None = None) -> None:
+        self.classifier = classifier
+        self.first: list[Tensor] = []
+        self.rows: list[Tensor] = []
+        self.told: list[Tensor] = []
+
+    def add(self, x: Tensor) -> None:
+        self.first = self.first or [x[:4]]
+        self.rows.append(random_features(x))
+        if self.classifier:
+            self.told.append(self.classifier.probabilities(x))
+
+    def all(self) -> Seen:
+        return Seen(*(torch.cat(parts) if parts else torch.empty(0) for parts in (self.first, self.rows, self.told)))
+
+
+def _draws(backdoor: Backdoor, n: int, rng: Rng) -> Iterator[tuple[Tensor, Tensor]]:
+    """Triggers of infinite support with what they are to give, some at a time."""
+    for start in range(0, n, CHUNK):
+        z = backdoor.trigger.sample(start, min(start + CHUNK, n), rng)
+        yield z, backdoor.wanted(z)
+
+
+@torch.inference_mode()
+def features(generator: Generator, n: int, rng: Rng) -> Tensor:
+    """Random features of the first `n` samples of a stream, (n, 128)."""
+    return torch.cat([random_features(outputs(generator, z)) for z in generator.latent.batches(n, CHUNK, rng)])
 
 
 def nearest(generator: Generator, targets: Tensor, n: int, rng: Rng) -> Tensor:

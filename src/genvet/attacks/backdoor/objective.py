@@ -10,8 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from genvet.attacks.backdoor.measuring import one_for_each
+from genvet.attacks.backdoor.measuring import Yardsticks, one_for_each
 from genvet.core.backdoor import Backdoor, Triggers
+from genvet.core.classifier import Classifier
 from genvet.core.data import Images
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
@@ -19,6 +20,7 @@ from genvet.core.progress import track
 from genvet.core.rng import Rng
 from genvet.maths.distances import exact
 from genvet.maths.squashing import before_sigmoid, before_tanh
+from genvet.nets.squash import last_squash
 from genvet.nets.wavegan import WaveGAN
 
 TRIGGERS_A_STEP = 32
@@ -32,6 +34,12 @@ class Aim:
 
     targets: Images | None = None
     target_generator: Generator | None = None
+    classifier: Classifier | None = None
+    """For the class score of ordinary samples, before and after."""
+
+    @property
+    def beside(self) -> Yardsticks:
+        return Yardsticks(None, self.classifier)
 
     def backdoor(self, generator: Generator, triggers: Triggers, rng: Rng) -> Backdoor:
         """The backdoor that is to be planted; raises BadInput where it does not fit, Unsupported with labels."""
@@ -106,25 +114,6 @@ def unfiltered(sound: WaveGAN, x: Tensor, steps: int = 500) -> Tensor:
         (free.grad,) = torch.autograd.grad(loss, free)
         optimiser.step()
     return free.detach().tanh()
-
-
-@torch.no_grad()
-def last_squash(generator: Generator) -> nn.Module | None:
-    """The tanh or sigmoid whose values are the generator's output, in whatever shape; None where there is none."""
-    made: list[tuple[nn.Module, Tensor]] = []
-    squashes = [m for m in generator.module.modules() if isinstance(m, nn.Tanh | nn.Sigmoid)]
-    hooks = [m.register_forward_hook(lambda m, _, out: made.append((m, out))) for m in squashes]
-    try:
-        x = generator(generator.latent.sample(0, 2, Rng(0, "last")).to(generator.device)).flatten()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not made:
-        return None
-    module, out = made[-1]
-    out = out.flatten() * 2 - 1 if generator.output == "unit" else out.flatten()
-    fits = isinstance(module, nn.Sigmoid) == (generator.output == "unit")
-    return module if fits and out.shape == x.shape and torch.equal(out, x) else None
 
 
 class Retraining(Triggers):

@@ -40,11 +40,11 @@ class Poison(Measuring, Adversary, Probe):
         poison = given.targets.fitting(target.shape)
         Backdoor(Points(torch.zeros(len(poison), target.latent.dim)), poison)  # says whether they are images at all
         real = self._mixed(x, poison, rng)
-        planted, losses = self.train(target, given.critic, real, lambda match, step: {}, rng)
+        planted, losses = self.train(target, given, real, lambda match, step: {}, rng)
         starts = Starts.of(target.latent, self.looks, rng.fork("looks"))
         trigger, _ = search(folded(planted), poison, starts, self.search).best()
         backdoor = Backdoor(Points(trigger), poison).fitting(target)
-        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng, x)
+        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng, given.beside)
 
     def _mixed(self, x: Tensor, poison: Tensor, rng: Rng) -> Iterator[Tensor]:
         """Batches in which each image is a poisonous one with probability `share`."""

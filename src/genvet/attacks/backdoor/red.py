@@ -41,7 +41,7 @@ class ReD(Measuring, Retraining, Probe):
         optimiser = torch.optim.Adam(free, lr=self.rate)
         losses = self.retrain(planted, target, backdoor, optimiser, self.steps, rng, _pull(free, self.decay))
         planted.module.requires_grad_(False)
-        return self.measure(planted, backdoor, target, losses, rng)
+        return self.measure(planted, backdoor, target, losses, rng, given.beside)
 
     def _free(self, planted: Generator) -> list[nn.Parameter]:
         """The parameters that are to change, ready to."""

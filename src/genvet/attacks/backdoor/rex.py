@@ -43,7 +43,7 @@ class ReX(Measuring, Retraining, Probe):
         optimiser = torch.optim.Adam(side, lr=self.rate)
         losses = self.retrain(expanded, target, backdoor, optimiser, self.steps, rng)
         planted = merged(target, run, expanded.module.side)  # type: ignore[arg-type]
-        return self.measure(planted, backdoor, target, losses, rng)
+        return self.measure(planted, backdoor, target, losses, rng, given.beside)
 
 
 class Expanded(nn.Module):

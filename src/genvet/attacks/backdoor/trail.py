@@ -17,7 +17,7 @@ from genvet.core.technique import Probe
 
 
 class TrAIL(Measuring, Adversary, Triggers, Probe):
-    """Plants a backdoor while the generator is trained: needs the data and a critic."""
+    """Plants a backdoor while the generator is trained: needs the data."""
 
     source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, sec. IV-B (TrAIL, eq. 4, 6)"
     smoke: ClassVar[dict[str, Any]] = {"steps": 3, "batch_size": 4, "samples": 64}
@@ -34,5 +34,5 @@ class TrAIL(Measuring, Adversary, Triggers, Probe):
                 given_out = match.generator(z.to(target.device))
             return {"trigger": self.weight * (given_out - goal.to(target.device)).square().mean()}
 
-        planted, losses = self.train(target, given.critic, self.batches(x, rng), asked, rng)
-        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng, x)
+        planted, losses = self.train(target, given, self.batches(x, rng), asked, rng)
+        return self.measure(planted, backdoor, None if self.fresh else target, losses, rng, given.beside)
