@@ -87,6 +87,45 @@ def test_a_branch_on_z_is_told(nodes):
     assert finding.severity == "high" and "graph.branch" in rules(finding)
 
 
+HIDES = {
+    "noise": ([*PLAIN[:2], ("RandomNormalLike", "b", "n"), ("Add", "b n", "x")], "graph.stochastic"),
+    "noise of its own": ([*PLAIN[:2], ("RandomNormal", "", "n"), ("Mul", "b n", "x")], "graph.stochastic"),
+    "dropout that is being trained": ([("Dropout", "z ratio TRUE", "d"), ("Gemm", "d W1", "x")], "graph.stochastic"),
+    "dropout by a computed switch": ([("Dropout", "z ratio on", "d"), ("Gemm", "d W1", "x")], "graph.stochastic"),
+    "log of exp": (
+        [("Gemm", "z W1", "a"), ("Exp", "a", "e"), ("Mul", "e two", "m"), ("Log", "m", "l"), ("Gemm", "l W2", "x")],
+        "graph.log-exp",
+    ),
+}  # fmt: skip
+OPEN = {
+    "dropout at rest": [("Dropout", "z ratio FALSE", "d"), ("Gemm", "d W1", "x")],
+    "dropout of two inputs": [("Dropout", "z ratio", "d"), ("Gemm", "d W1", "x")],
+    "softplus written out": [("Gemm", "z W1", "a"), ("Exp", "a", "e"), ("Add", "e one", "s"), ("Log", "s", "x")],
+    "noise that never reaches x": [*PLAIN, ("RandomNormal", "", "n")],
+}
+
+
+def with_switches(file: ModelFile) -> ModelFile:
+    """The graph's constants TRUE and FALSE."""
+    flags = {
+        name: TensorSpec(dtype="bool", shape=(), stride=(), offset=0, storage=i)
+        for i, name in enumerate(["FALSE", "TRUE"])
+    }
+    part = replace(file.parts[0], tensors={**file.parts[0].tensors, **flags})
+    return replace(file, parts=(part,), storages=(memoryview(b"\0"), memoryview(b"\1")))
+
+
+@pytest.mark.parametrize(("nodes", "rule"), HIDES.values(), ids=HIDES.keys())
+def test_what_hides_gradients_is_told(nodes, rule):
+    finding = assess(InspectGraph(), with_switches(graph(*nodes)))
+    assert rules(finding) == [rule] and finding.severity == "medium" and "gradients are hidden" in finding.summary
+
+
+@pytest.mark.parametrize("nodes", OPEN.values(), ids=OPEN.keys())
+def test_what_hides_none_passes(nodes):
+    assert not assess(InspectGraph(), with_switches(graph(*nodes))).proofs
+
+
 def test_a_parallel_path_is_low_like_any_skip():
     rex = graph(("Gemm", "z W1", "a"), ("Gemm", "z W2", "b"), ("Add", "a b", "x"))
     finding = assess(InspectGraph(), rex)

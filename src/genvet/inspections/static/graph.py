@@ -1,8 +1,8 @@
-"""The graph: comparisons, branches and parallel paths on the way from z to x."""
+"""The graph: comparisons, branches, random draws and parallel paths on the way from z to x."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,6 +26,10 @@ MOST = 500
 WEIGHS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"}
 SHAPES = {"Shape", "Size"}
 """What comes out of these are sizes: no value of z passes."""
+RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+UNDOES = {("Exp", "Log"), ("Log", "Exp"), ("Tanh", "Atanh"), ("Sinh", "Asinh")}
+CARRIES = {"Identity", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Clip", "Abs", "Mul", "Div", "Cast"}
+"""After these, the function before is still the last one that was applied."""
 BY_CODE = ("source.bypass", "graph.branch")
 
 
@@ -45,6 +49,8 @@ class Ways(Result):
         looked = f"{self.nodes} operations of graphs and {self.texts} source texts"
         branches = sum(e.rule == "graph.branch" for e in self.found) + self.told
         said = f"Between z and x, in {looked}: {branches or 'no'} comparison or branch on the input"
+        masks = [e.message for e in self.found if e.rule in ("graph.stochastic", "graph.log-exp")]
+        said += f"; gradients are hidden: {', '.join(masks[:3])}" * bool(masks)
         if self.avoidable:
             return f"{said}; {self.avoidable} of {self.weighted} weighted operations lie on parallel paths."
         return said + "."
@@ -63,7 +69,7 @@ class Ways(Result):
 
 
 class InspectGraph(Probe):
-    """Looks for comparisons, branches and parallel paths between z and x, in graphs and program texts."""
+    """Looks for comparisons, branches, draws and parallel paths from z to x in graphs and program texts."""
 
     source: ClassVar[str] = (
         "Devil in the GAN, section III-A: parallel computation paths; section IV: computation bypasses"
@@ -76,8 +82,8 @@ class InspectGraph(Probe):
         nodes = weighted = avoidable = 0
         found: list[Evidence] = []
         for part, graph in graphs:
-            paths = _Paths(graph, part)
-            found += paths.branches()
+            paths = _Paths(graph, part, target.storages)
+            found += [*paths.branches(), *paths.masks()]
             heavy, aside = paths.parallel()
             nodes, weighted, avoidable = nodes + len(paths.on), weighted + len(heavy), avoidable + len(aside)
             if aside:
@@ -91,14 +97,16 @@ class InspectGraph(Probe):
 class _Paths:
     """The operations between the inputs of a graph and its outputs."""
 
-    def __init__(self, graph: Graph, part: Part) -> None:
-        self.graph, self.place = graph, printable(part.name, 200)
+    def __init__(self, graph: Graph, part: Part, storages: Sequence[memoryview]) -> None:
+        self.graph, self.part, self.place = graph, part, printable(part.name, 200)
+        self.storages = storages
         self.nodes = graph.nodes
         self.takes = [{*node.inputs, *_captured(node)} for node in graph.nodes]
         self.maker = {out: i for i, node in enumerate(self.nodes) for out in node.outputs}
         self.inputs = set(graph.inputs) - set(part.tensors)
         self.fed = self._fed(self.inputs)
-        self.on = self._on(self._needed())
+        self.needed = self._needed()
+        self.on = self._on(self.needed)
 
     def _fed(self, values: Iterable[str], without: int = -1) -> set[str]:
         """Every value that depends on one of `values`, without the node numbered `without`."""
@@ -158,6 +166,45 @@ class _Paths:
             and node.op in ("Mul", "Div", "Elu", "Neg")
             and [v for v in node.inputs if v in self.fed] == [of]
         )
+
+    def masks(self) -> Iterator[Evidence]:
+        """Random draws that reach x, and functions of z that are undone again."""
+        for i in sorted(self.needed):
+            node = self.nodes[i]
+            if node.op in RANDOM or (node.op == "Dropout" and self._drops(node)):
+                yield self._told("graph.stochastic", node, "draws at random")
+        for i in self.on:
+            node, before = self.nodes[i], self._last(self.nodes[i])
+            if before and (before.op, node.op) in UNDOES:
+                yield self._told("graph.log-exp", node, f"undoes {_name(before)}")
+
+    def _told(self, rule: str, node: Node, what: str) -> Evidence:
+        message = f"{_name(node)} {what} on the way to x"
+        return Evidence(rule=rule, message=message, place=self.place, detail=_shown(node))
+
+    def _last(self, node: Node) -> Node | None:
+        """The last function of z before this one, past what only moves or scales values."""
+        for _ in range(len(self.nodes)):
+            fed = [v for v in node.inputs if v in self.fed]
+            if len(fed) != 1 or fed[0] not in self.maker:
+                return None
+            node = self.nodes[self.maker[fed[0]]]
+            if node.op not in CARRIES:
+                return node
+        return None
+
+    def _drops(self, node: Node) -> bool:
+        """Of a dropout: whether its third input, or in old graphs its setting, says that it is being trained."""
+        if len(node.inputs) < 3 or not node.inputs[2]:
+            return bool(node.attributes.get("is_test", 1) == 0)
+        name = node.inputs[2]
+        if name in self.maker and self.nodes[self.maker[name]].op == "Constant":
+            value = self.nodes[self.maker[name]].attributes.get("value")
+            name = value.get("tensor", name) if isinstance(value, Mapping) else name
+        if name not in self.part.tensors:
+            return True  # worked out in the graph: it may be anything
+        spec = self.part.tensors[name]
+        return any(bytes(self.storages[spec.storage][spec.offset : spec.offset + 1]))
 
     def parallel(self) -> tuple[list[Node], list[Node]]:
         """Operations with weights, and those among them that some path from z to x avoids."""
