@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from genvet.cli import screen
-from genvet.cli.options import DEBUGGING, Debugging
+from genvet.cli.options import DEBUGGING, Debugging, Flag, command_line, output_folder
 
 INCOMPLETE = 2
 Jobs = Annotated[int, Parameter(validator=Number(gte=1))]
@@ -19,6 +20,7 @@ def app() -> App:
     """The two commands."""
     zoo = App(name="zoo", help="Build a population of clean and attacked generators; score the inspections on it.")
     zoo.command(build)
+    zoo.command(score)
     return zoo
 
 
@@ -55,3 +57,71 @@ def build(
     for one in problems:
         screen.note(f"not made: {one.name}: {one.problem}")
     return INCOMPLETE if problems else 0
+
+
+def score(
+    folder: Path,
+    /,
+    *,
+    depth: Literal["quick", "standard", "deep"] = "standard",
+    out: Path | None = None,
+    write: Path | None = None,
+    cells: Path | None = None,
+    name: str | None = None,
+    jobs: Jobs = 1,
+    seed: int = 0,
+    json: Annotated[bool, Flag] = False,
+    common: Debugging = DEBUGGING,
+) -> int:
+    """Score every inspection and the verdict on a population, or set thresholds by clean models of your own.
+
+    A folder without a manifest holds model files, all taken as clean; `genvet scan --thresholds` takes what they give.
+    A folder of cells, as an earlier run kept them, is reported without looking at the models again.
+
+    Parameters
+    ----------
+    folder: Path
+        What `genvet zoo build` made, a folder of clean models, or a folder of cells.
+    depth: Literal["quick", "standard", "deep"]
+        How closely each generator is looked at; thresholds hold for scans of this depth.
+    out: Path
+        Folder for findings, report.json and report.html; ./genvet-zoo-<stem> unless given.
+    write: Path
+        Write the thresholds to this file.
+    cells: Path
+        Keep each generator's measures as a small JSON file in this folder, and go on from those that are there.
+    name: str
+        What the population is called in verdicts; the folder's name unless given.
+    jobs: int
+        Processes, of one thread each.
+    seed: int
+        Everything drawn at random follows from it.
+    json: bool
+        Print the report alone, as JSON, on stdout; everything else goes to stderr.
+    """
+    from genvet import engine
+    from genvet.core.calibration import Thresholds
+    from genvet.core.errors import BadInput
+    from genvet.files.writing import write_bytes
+    from genvet.page import html
+    from genvet.zoo import reporting, scoring
+
+    if not folder.is_dir():
+        raise BadInput(f"there is no folder {folder}", hint="name a population, or a folder of clean models")
+    place = out or output_folder("zoo", folder)
+    with screen.progress():
+        rows = scoring.rows(folder, place, depth, seed, jobs, cells)
+        judged = reporting.judge(name or folder.resolve().name, rows)
+        report = reporting.report(judged, command_line())
+    engine.write(report, place)
+    html.write(report, place)
+    table = Thresholds(populations=(reporting.population(judged),))
+    path = write or place / "thresholds.json"
+    write_bytes(path, (table.model_dump_json(indent=1) + "\n").encode())
+    if json:
+        sys.stdout.write(report.model_dump_json(indent=1) + "\n")
+    else:
+        screen.note(report.findings[0].summary)
+    for written in (place / "report.html", path):
+        screen.note(str(written))
+    return 0

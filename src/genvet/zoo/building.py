@@ -160,6 +160,8 @@ def _written(job: Job, folder: Path) -> Made:
         told = _clean(member, source, folder) if member.kind == "clean" else _attacked(member, source, folder)
     except GenVetError as error:
         return Made(name=member.name, member=member, problem=printable(f"{error.message} {error.hint}", 300))
+    except Exception as error:  # a fault of ours in one member: told, tried again next time, and the others go on
+        return Made(name=member.name, member=member, problem=printable(f"{type(error).__name__}: {error}", 300))
     file = folder / NAMES[member.written]
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return Made(name=member.name, member=member, file=file.name, sha256=digest, **told)
