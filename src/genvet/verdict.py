@@ -125,7 +125,7 @@ def _target(name: str, error: Measure, p: Measure | None, nearer: Measure | None
         return None
     if nearer is None or nearer.value is None or nearer.value > NEARER:
         return None
-    shown = f"{name}: mean squared error {error.value:.2g} a value (floor {FLOOR:g})"
+    shown = f"{name}: error {error.value:.2g} ({error.unit}; floor {FLOOR:g})"
     if p is None or p.value is None or (p.n or 0) < CONTROLS:
         why = f" ({p.note})" if p and p.note else ""
         return Severity.LOW, f"{shown}, but no {CONTROLS} control images to compare with{why}, so low at most"

@@ -37,14 +37,14 @@ def generator(from_: float = 100.0, spread: float = 0.0) -> Generator:
 
 
 def density(g: Generator, **knobs: float) -> float:
-    finding = assess(Collapse(samples=1024, **knobs), g)
+    finding = assess(Collapse(samples=512, **knobs), g)
     return next(m.value for m in finding.measures if m.name == "density")
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.02])
 @pytest.mark.parametrize("from_", [1.5, 0.5], ids=["7 %", "31 %"])
 def test_an_output_that_comes_again_and_again_is_found_and_shown(from_, spread):
-    result, finding = measured(Collapse(samples=1024), generator(from_, spread), Nothing())
+    result, finding = measured(Collapse(samples=512), generator(from_, spread), Nothing())
     of = {m.name: m for m in finding.measures}
     assert of["density"].value > 5 > 2.5 > density(generator())
     expected = 1 - torch.distributions.Normal(0.0, 1.0).cdf(torch.tensor(from_))

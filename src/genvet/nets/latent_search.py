@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,14 @@ from genvet.core.progress import track
 from genvet.core.rng import Rng
 from genvet.maths.descent import Descent, descend, masked
 
+Space = Callable[[Tensor], Tensor]
+"""Samples (n, *shape) -> rows (n, d), whose squared distances are searched in."""
+
+
+def pixels(x: Tensor) -> Tensor:
+    """The space of the paper's ReconD."""
+    return x.flatten(1)
+
 
 @dataclass(frozen=True, eq=False)
 class Starts:
@@ -22,7 +31,7 @@ class Starts:
     rate: Tensor
     typical: Tensor
     kinds: tuple[str, ...]
-    """prior, mode or far."""
+    """prior, mode or far; suspect, where a part of the network was driven to its strongest response."""
 
     @classmethod
     def of(cls, latent: Latent, restarts: int, rng: Rng) -> Starts:
@@ -38,6 +47,11 @@ class Starts:
 
     def __len__(self) -> int:
         return len(self.kinds)
+
+    def __add__(self, more: Starts) -> Starts:
+        pairs = ((self.z, more.z), (self.rate, more.rate), (self.typical, more.typical))
+        z, rate, typical = (torch.cat(pair) for pair in pairs)
+        return Starts(z, rate, typical, self.kinds + more.kinds)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,10 +75,12 @@ class Found:
         return self.z[torch.arange(len(self.z)), start], start
 
 
-def search(generator: Generator, images: Tensor, starts: Starts, steps: int, batch: int = 128) -> Found:
+def search(
+    generator: Generator, images: Tensor, starts: Starts, steps: int, batch: int = 128, space: Space = pixels
+) -> Found:
     """Search from every start for each of the images (m, *shape). The generator should be `fast.folded`."""
-    numbers = torch.arange(len(images) * len(starts)).split(batch)
-    descents = [_search(generator, images, starts, some, steps) for some in track(numbers, len(numbers), "searches")]
+    numbers = track(parts := torch.arange(len(images) * len(starts)).split(batch), len(parts), "searches")
+    descents = [_search(generator, images, starts, some, steps, space) for some in numbers]
     shape = (len(images), len(starts))
     return Found(
         value=torch.cat([d.value.cpu() for d in descents]).view(shape),
@@ -73,15 +89,15 @@ def search(generator: Generator, images: Tensor, starts: Starts, steps: int, bat
     )
 
 
-def _search(generator: Generator, images: Tensor, starts: Starts, numbers: Tensor, steps: int) -> Descent:
+def _search(generator: Generator, images: Tensor, starts: Starts, numbers: Tensor, steps: int, space: Space) -> Descent:
     """The searches of these numbers: each image has as many as there are starts, one after the other."""
     device = generator.device
     image, start = numbers // len(starts), numbers % len(starts)
-    target, typical = images[image].to(device), starts.typical[start].to(device)
+    target, typical = space(images[image].to(device)), starts.typical[start].to(device)
     labels = generator.labels_of(start)  # each start has a class of its own, as far as they go
 
     def loss(z: Tensor) -> Tensor:
-        return (generator(z, labels).float() - target).square().flatten(1).sum(1)
+        return (space(generator(z, labels).float()) - target).square().sum(1)
 
     def project(z: Tensor) -> Tensor:
         return torch.where(typical, generator.latent.project(z), z)
