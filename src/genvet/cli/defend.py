@@ -144,11 +144,9 @@ def told(finding: Finding, before: Report, after: Report) -> Finding:
 
 def report(file: ModelFile, finding: Finding, backdoor: Backdoor | None, depth: Depth) -> Report:
     """The report of one repair: the scans have reports of their own."""
-    gaps = [] if backdoor else ["Whether a backdoor is left: none was given with --backdoor."]
-    gaps.append(
-        "The scans were left out." if depth == "none" else f"Of the scans at depth {depth}: see their own reports."
-    )
-    return outcome.told(file, finding, " ".join(gaps))
+    scans = "It was not scanned." if depth == "none" else "What the scans left out stands in before/ and after/."
+    left = "" if backdoor else "Whether a backdoor is left is not known: none was given. "
+    return outcome.told(file, finding, left + scans)
 
 
 def command(words: Sequence[str]) -> Callable[..., int]:

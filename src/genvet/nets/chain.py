@@ -294,3 +294,46 @@ _OPS: dict[type, str] = {
     nn.Sigmoid: "sigmoid",
     nn.Flatten: "flatten",
 }
+
+
+def narrowed(generator: Generator, keep: Mapping[str, torch.Tensor]) -> Generator:
+    """The network without some of its units: `keep` says for layers, by name, which of their outputs stay, (outputs,).
+
+    Undoes `merged`, where the added units are told. The last layer keeps all that it has.
+    """
+    module = copy.deepcopy(generator.module)
+    links = chain(replace(generator, module=module))
+    new, stay = {}, torch.ones(generator.latent.dim, dtype=torch.bool)
+    for piece in pieces(links[next(i for i, link in enumerate(links) if link.weighty) :]):
+        before, stay = stay, keep.get(piece[0].name, torch.ones(_outputs(piece[0].layer), dtype=torch.bool))
+        new[id(piece[0].layer)] = _cut(piece[0].layer, _fitting(before, _inputs(piece[0].layer)), stay)
+        for link in piece[1:]:
+            if isinstance(link.layer, Norm):
+                new[id(link.layer)] = _cut(link.layer, None, _fitting(stay, link.layer.num_features))
+            elif isinstance(link.layer, nn.Unflatten):
+                new[id(link.layer)] = _sized(link.layer, 0, int(_fitting(stay, link.shape[0]).sum()))
+    _swap(module, new)
+    return replace(generator, module=module.eval().requires_grad_(False), metadata=_described(generator, module))
+
+
+def _fitting(stay: torch.Tensor, count: int) -> torch.Tensor:
+    """The same choice among channels, where it was one among the places of each, or the other way round."""
+    return stay.view(count, -1)[:, 0] if len(stay) >= count else stay.repeat_interleave(count // len(stay))
+
+
+@torch.no_grad()
+def _cut(layer: Any, before: torch.Tensor | None, stay: torch.Tensor) -> nn.Module:
+    """The layer with these inputs and outputs alone."""
+    new = _sized(layer, 0 if before is None else int(before.sum()), int(stay.sum()))
+    if before is None:
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            if getattr(new, key) is not None:
+                getattr(new, key).copy_(getattr(layer, key)[stay])
+        return new  # type: ignore[no-any-return]
+    if isinstance(layer, _TURNED):
+        new.weight.copy_(layer.weight[before][:, stay])
+    else:
+        new.weight.copy_(layer.weight[stay][:, before])
+    if layer.bias is not None:
+        new.bias.copy_(layer.bias[stay])
+    return new  # type: ignore[no-any-return]

@@ -17,7 +17,7 @@ from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Repair
 from genvet.nets.chain import Link, chain, pieces
-from genvet.nets.weights import with_module
+from genvet.nets.weights import latents, remeasured, with_module
 
 ALL = "all"
 BATCH = 256
@@ -79,6 +79,8 @@ class Prune(Repair):
     Lipschitz constant of a channel, where a backdoor may amplify what is rare."""
     samples: Annotated[int, Field(ge=2, le=1_000_000)] = 10_000
     """Latents over which activations are averaged; the paper takes 10,000."""
+    renorm: bool = False
+    """Then measure the batch norms again, which brings ordinary samples nearer to what they were."""
 
     def __call__(self, target: Generator, given: Nothing, rng: Rng) -> Generator:
         pruned = with_module(target, copy.deepcopy(target.module))
@@ -87,6 +89,8 @@ class Prune(Repair):
             scored = [(units, self._score(pruned, units, rng.fork("samples"))) for units in self._chosen(pruned)]
             for units, score in scored:
                 units.silence(score.argsort(stable=True)[: round(self.share * units.count)])
+        if self.renorm:
+            remeasured(pruned.module, latents(target, self.samples, rng.fork("norms")))
         return pruned
 
     def _chosen(self, generator: Generator) -> list[Units]:
