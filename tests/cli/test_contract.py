@@ -31,6 +31,11 @@ COMMANDS = {
         *("--seed", "--device", "--config", "--debug"),
     },
     "attack": {"--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"},
+    "defend": {
+        *("--backdoor", "--clean", "--count", "--depth", "--reference"),
+        *("--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"),
+    },
+    "study": {"--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"},
     "list": {"--json", "--config", "--debug"},
 }
 

@@ -17,11 +17,13 @@ from cyclopts.config import Dict
 from genvet.cli import screen
 from genvet.cli.attack import command as attack
 from genvet.cli.convert import convert
+from genvet.cli.defend import command as defend
 from genvet.cli.demo import demo
 from genvet.cli.listing import listing
 from genvet.cli.options import TECHNIQUES, early, options_from
 from genvet.cli.sample import sample
 from genvet.cli.scan import scan
+from genvet.cli.study import command as study
 from genvet.cli.train import command as train
 from genvet.core.errors import GenVetError
 
@@ -30,7 +32,7 @@ EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it
 
 
 def build(words: Sequence[str] = ()) -> App:
-    """The application, with nothing heavy imported; `train` and `attack` take the fields that `words` ask for."""
+    """The application, with nothing heavy imported; commands take the fields of the technique that `words` name."""
     app = App(
         name="genvet",
         help="Vets deep generative models: is this generator safe to deploy, release or serve?",
@@ -46,6 +48,8 @@ def build(words: Sequence[str] = ()) -> App:
     app.command(sample)
     app.command(train(words), name="train")
     app.command(attack(words), name="attack")
+    app.command(defend(words), name="defend")
+    app.command(study(words), name="study")
     app.command(listing, name="list")
     return app
 
