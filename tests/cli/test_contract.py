@@ -36,6 +36,9 @@ COMMANDS = {
         *("--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"),
     },
     "study": {"--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"},
+    "reproduce": {
+        *("--scale", "--data", "--out", "--cells", "--cache", "--jobs", "--kept", "--json", "--config", "--debug"),
+    },
     "list": {"--json", "--config", "--debug"},
 }
 

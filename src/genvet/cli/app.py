@@ -21,10 +21,12 @@ from genvet.cli.defend import command as defend
 from genvet.cli.demo import demo
 from genvet.cli.listing import listing
 from genvet.cli.options import TECHNIQUES, early, options_from
+from genvet.cli.reproduce import reproduce
 from genvet.cli.sample import sample
 from genvet.cli.scan import scan
 from genvet.cli.study import command as study
 from genvet.cli.train import command as train
+from genvet.cli.zoo import app as zoo
 from genvet.core.errors import GenVetError
 
 COULD_NOT = 2
@@ -50,6 +52,8 @@ def build(words: Sequence[str] = ()) -> App:
     app.command(attack(words), name="attack")
     app.command(defend(words), name="defend")
     app.command(study(words), name="study")
+    app.command(reproduce)
+    app.command(zoo())
     app.command(listing, name="list")
     return app
 

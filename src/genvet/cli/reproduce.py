@@ -1,0 +1,117 @@
+"""`genvet reproduce`: a table of a paper, made again, with the paper's number beside ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from genvet.cli import screen
+from genvet.cli.options import DEBUGGING, Debugging, Flag, command_line, output_folder
+
+if TYPE_CHECKING:
+    from genvet.core.report import Report, Scalar, Table
+
+CACHE = "GENVET_CACHE"
+"""Environment variable that names the folder of trained networks."""
+BENCHMARKS = Path("benchmarks")
+NUMBERS = ("paper", "ours", "low", "high")
+COULD_NOT = 2
+
+
+def reproduce(
+    table: str,
+    /,
+    *,
+    scale: Literal["smoke", "small", "paper"] = "smoke",
+    data: Path | None = None,
+    out: Path | None = None,
+    cells: Path | None = None,
+    cache: Path | None = None,
+    jobs: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    kept: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
+    common: Debugging = DEBUGGING,
+) -> int:
+    """Make a table of a paper again; an interrupted run goes on where it was. An unknown TABLE lists what there is.
+
+    Parameters
+    ----------
+    table: str
+        Such as devil/table-1.
+    scale: str
+        smoke: tiny networks, seconds to minutes; small: hours on two cores; paper: networks and steps of the paper.
+    data: Path
+        The folder of data sets: mnist/, fashion_mnist/, cifar10/, audio_drums/; GENVET_DATA unless given.
+    out: Path
+        Folder for the report; ./genvet-reproduce-<table> unless given.
+    cells: Path
+        Folder of finished cells; benchmarks/<table>/cells/<scale>, or one in the output folder where there is no
+        folder benchmarks.
+    cache: Path
+        Folder of trained and planted networks, for all tables; GENVET_CACHE, or one in the output folder.
+    jobs: int
+        Processes, of one thread each.
+    kept: bool
+        Tell what the finished cells say, and work nothing out.
+    json: bool
+        Print the report alone, as JSON, on stdout; everything else goes to stderr.
+    """
+    from genvet import engine
+    from genvet.page import html
+    from genvet.reproduce.cells import Place, run
+    from genvet.reproduce.reporting import report
+    from genvet.reproduce.tables import find
+    from genvet.zoo.parents import root
+
+    experiment, stem = find(table), table.replace("/", "-")
+    folder = out or output_folder("reproduce", Path(stem))
+    networks = cache or Path(os.environ.get(CACHE) or folder / "cache")
+    place = Place(Path() if kept else root(data), networks)
+    finished = cells or (BENCHMARKS / stem if BENCHMARKS.is_dir() else folder) / "cells" / scale
+    with screen.progress():
+        outcome = run(experiment.cells(scale), finished, place, jobs, allow=not kept)
+    made = report(table, experiment, scale, outcome, command_line())
+    engine.write(made, folder)
+    html.write(made, folder)
+    if json:
+        sys.stdout.write(made.model_dump_json(indent=1) + "\n")
+    else:
+        show(made)
+        screen.note(f"report: {folder / 'report.html'}")
+    return 0 if outcome.complete or kept else COULD_NOT
+
+
+def show(report: Report) -> None:
+    """The tables and the claims on stdout, and on stderr what is missing."""
+    (finding,) = report.findings
+    for table in finding.tables:
+        screen.out().print(table.title)
+        screen.table(*plain(table))
+    screen.table(("claim", "status", "evidence"), [(c.id, c.status, c.evidence) for c in finding.claims])
+    for gap, labels in report.gaps():
+        screen.note(f"no numbers ({gap.detail or gap.reason}): {labels}")
+
+
+def plain(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Its columns and rows as texts, with our number and its range in one cell."""
+    columns = [c for c in table.columns if c not in ("low", "high")]
+    return columns, [_row(table.columns, row) for row in table.rows]
+
+
+def _row(columns: Sequence[str], row: Sequence[Scalar]) -> list[str]:
+    cells = dict(zip(columns, row, strict=True))
+    low, high = cells.pop("low", None), cells.pop("high", None)
+    told = {name: _text(value) for name, value in cells.items()}
+    if low is not None and low != high:
+        told["ours"] += f" ({_text(low)} to {_text(high)})"
+    return list(told.values())
+
+
+def _text(value: Scalar) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

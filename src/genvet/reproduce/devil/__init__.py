@@ -1,0 +1,13 @@
+"""The Devil is in the GAN (Rawat, Levacher, Sinn, ESORICS 2022): backdoors in deep generative models."""
+
+TABLES = {
+    "table-1": "table_1.Table1",
+    "table-2": "table_2.Table2",
+    "lambda": "weights.Weights",
+    "poisoning": "poisoning.Poisoning",
+    "infinite-support": "infinite.InfiniteSupport",
+    "pruning": "pruning.Pruning",
+    "sanitise": "sanitising.Sanitising",
+    "wavegan": "wavegan.WaveGANs",
+}
+"""Module and class of each table, by the name that the command line knows it by."""

@@ -1,0 +1,142 @@
+"""Networks that nobody has attacked yet: the clean parents, classifiers to judge by, what an attacker aims at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from genvet.core.classifier import Classifier
+from genvet.core.data import Images, Sounds
+from genvet.core.generator import Generator
+from genvet.core.rng import Rng
+from genvet.core.technique import Recipe, Trained
+from genvet.files.classifiers import load_classifier
+from genvet.files.convert import load_saved
+from genvet.files.labelled import load_labelled
+from genvet.files.sounds import load_sounds
+from genvet.reproduce.cells import Place, Step
+from genvet.training.adversarial import Adversarial
+from genvet.training.adversarial import Given as Shown
+from genvet.training.classifier import Given as Labels
+from genvet.training.classifier import Supervised
+from genvet.training.wasserstein import Given as Heard
+from genvet.training.wasserstein import Wasserstein
+from genvet.training.written import write
+from genvet.zoo.parents import FILES, Data, Parent, made, samples
+
+Network = Literal["MNIST DCGAN", "M-VAE", "CIFAR10 DCGAN"]
+NETWORKS: tuple[Network, ...] = ("MNIST DCGAN", "M-VAE", "CIFAR10 DCGAN")
+
+FAMILY = "bd/"
+"""Bass drums: one of them is what the attacker wants to be heard."""
+
+
+def network_of(parent: Parent) -> Network:
+    """The paper's name of it."""
+    return "M-VAE" if parent.net == "vae" else "CIFAR10 DCGAN" if parent.data == "cifar10" else "MNIST DCGAN"
+
+
+class Clean(Step):
+    """A clean parent, trained."""
+
+    parent: Parent
+
+    @property
+    def name(self) -> str:
+        return self.parent.name
+
+    def __call__(self, place: Place) -> Path:
+        return made(self.parent, place.data, place.cache / "parents")
+
+    def generator(self, place: Place) -> Generator:
+        """The parent itself."""
+        return load_saved(self(place) / "generator.safetensors")
+
+
+class Judge(Step):
+    """A classifier of a data set, trained: its last hidden layer is the space that quality is measured in."""
+
+    data: Data
+    steps: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-classifier-{self.steps}"
+
+    def __call__(self, place: Place) -> Path:
+        recipe = Supervised(steps=self.steps)
+        return _kept(place, self.name, "classifier.safetensors", recipe, lambda: self._given(place))
+
+    def _given(self, place: Place) -> Labels:
+        return Labels(load_labelled(place.data / FILES[self.data]))
+
+    def classifier(self, place: Place) -> Classifier:
+        """The classifier itself."""
+        return load_classifier(self(place))
+
+
+class Inverted(Step):
+    """A DCGAN of images whose background is white: what a trigger of infinite support is to give."""
+
+    data: Data
+    steps: int
+    capacity: int
+    latent: int
+    """At most as many as the trigger leaves free."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-inverted-{self.latent}-{self.capacity}-{self.steps}"
+
+    def __call__(self, place: Place) -> Path:
+        recipe = Adversarial(steps=self.steps, capacity=self.capacity, latent=self.latent, rate=5e-4)
+        return _kept(place, self.name, "generator.safetensors", recipe, lambda: Shown(inverted(place.data, self.data)))
+
+    def generator(self, place: Place) -> Generator:
+        """The generator itself."""
+        return load_saved(self(place))
+
+
+def inverted(data: Path, name: Data) -> Images:
+    """A data set with its values turned round."""
+    images = samples(data, name)
+    return Images(-images.x, images.names)
+
+
+class Drums(Step):
+    """A WaveGAN of one-shot sounds: all but the family that the attacker's drum is of."""
+
+    capacity: int
+    steps: int
+    batch: int
+    length: int
+    taps: int
+
+    @property
+    def name(self) -> str:
+        return f"drums-wavegan-{self.capacity}-{self.length}-{self.taps}-{self.steps}"
+
+    def __call__(self, place: Place) -> Path:
+        sizes = {"capacity": self.capacity, "length": self.length, "taps": self.taps}
+        recipe = Wasserstein(steps=self.steps, batch=self.batch, **sizes)
+        return _kept(place, self.name, "generator.safetensors", recipe, lambda: Heard(self.sounds(place)))
+
+    def sounds(self, place: Place, family: bool = False) -> Sounds:
+        """What it learns from; or the family that it never hears."""
+        sounds = load_sounds(place.data / "audio_drums" / "oneshots_16k.zip", (1, self.length))
+        rows = [i for i, name in enumerate(sounds.names) if (FAMILY in name) == family]
+        return Sounds(sounds.x[rows], tuple(sounds.names[i] for i in rows), sounds.rate)
+
+    def generator(self, place: Place) -> Generator:
+        """The generator itself."""
+        return load_saved(self(place))
+
+
+def _kept(place: Place, name: str, file: str, recipe: Recipe, given: Callable[[], object]) -> Path:
+    """The file that this recipe leaves, trained unless it is there already."""
+    path = place.cache / "parents" / name / file
+    if not path.is_file():
+        trained: Trained = recipe(given(), Rng(1))
+        write(trained, path.parent, {})
+    return path

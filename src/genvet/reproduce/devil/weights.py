@@ -1,0 +1,91 @@
+"""Figure 5: what lambda, the trigger's share of the loss, does to both goals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from genvet.core.report import Claim, Figure
+from genvet.reproduce.cells import Cell, Done
+from genvet.reproduce.devil import scales
+from genvet.reproduce.devil.networks import Network
+from genvet.reproduce.devil.planting import Attack
+from genvet.reproduce.devil.scoring import Effort, Scored
+from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, mean, shown, table, values
+
+WEIGHTS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
+NETWORKS: tuple[Network, ...] = ("MNIST DCGAN", "CIFAR10 DCGAN")
+ATTACKS: tuple[Attack, ...] = ("red", "rex", "trail")
+MEASURES = ("target-distortion", "expected-distortion")
+
+
+class Weights(Experiment):
+    """Both distortions over lambda: mean and standard error over triggers."""
+
+    title: ClassVar[str] = "Figure 5: the effect of lambda"
+    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, Fig. 5"
+
+    def cells(self, scale: Scale) -> tuple[Cell, ...]:
+        return tuple(_swept(scale))
+
+    def told(self, scale: Scale, done: Done) -> Told:
+        lines = [
+            Line((network, attack, f"{weight:g}", measure), None, _ours(done, measure, network, attack, weight))
+            for network in NETWORKS
+            for attack in ATTACKS
+            for weight in WEIGHTS
+            for measure in MEASURES
+            if (attack, measure) != ("trail", "expected-distortion")
+        ]
+        differs = (*scales.differs(scale), "The paper gives curves and no numbers; ours are mean and standard error.")
+        figures = tuple(_curve(done, network, measure) for network in NETWORKS for measure in MEASURES)
+        where = ("network", "attack", "lambda", "measure")
+        return Told((table(self.title, where, lines),), tuple(_claims(done)), figures, differs)
+
+
+def _swept(scale: Scale) -> Iterator[Cell]:
+    """Trigger after trigger, each over all of lambda; one clean parent, as in the paper."""
+    triggers, weights = (1, (0.01, 100.0)) if scale == "smoke" else (5, WEIGHTS)
+    effort = Effort(samples=scales.effort(scale).samples, judged=0)
+    for network in NETWORKS:
+        for number in range(1, triggers + 1):
+            for weight in weights:
+                for attack in ATTACKS:
+                    more = {} if weight == 1.0 else {"weight": weight}
+                    plant = scales.plant(network, attack, scale, (1, number), **more)
+                    yield Scored(plant=plant, judge=scales.judge(plant.parent.data, scale), effort=effort)
+
+
+def _ours(done: Done, measure: str, network: Network, attack: str, weight: float) -> Spread | None:
+    return mean(values(done, measure, network=network, attack=attack, weight=weight))
+
+
+def _curve(done: Done, network: Network, measure: str) -> Figure:
+    """Means over lambda, by attack."""
+    series = {}
+    for attack in ATTACKS:
+        known = {w: found for w in WEIGHTS if (found := _ours(done, measure, network, attack, w))}
+        if known:
+            series[attack] = [list(known), [found.value for found in known.values()]]
+    data = {"series": series, "x": "lambda", "y": f"{measure} (sum of squares)", "log": True}
+    return Figure(kind="curve", title=f"{network}: {measure} over lambda", data=data)
+
+
+def _claims(done: Done) -> Iterator[Claim]:
+    for network in NETWORKS:
+        near = f"devil.lambda.{network.lower().replace(' ', '-')}"
+        for attack in ATTACKS:
+            low, high = (_ours(done, "target-distortion", network, attack, w) for w in (WEIGHTS[0], WEIGHTS[-1]))
+            falls = low and high and high.value < low.value
+            yield claim(f"{near}.{attack}.target-distortion-falls", high, falls, f"at 1000; at 0.001 {shown(low)}")
+            if attack == "trail":
+                continue
+            low, high = (_ours(done, "expected-distortion", network, attack, w) for w in (WEIGHTS[0], WEIGHTS[-1]))
+            rises = low and high and high.value > low.value
+            yield claim(f"{near}.{attack}.expected-distortion-rises", high, rises, f"at 1000; at 0.001 {shown(low)}")
+        for attack in ("red", "rex"):
+            worst = [_ours(done, "target-distortion", network, attack, w) for w in (1.0, 10.0, 100.0)]
+            known = [found for found in worst if found]
+            works = len(known) == 3 and all(found.value < 1 for found in known)
+            least = max(known, key=lambda found: found.value, default=None) if len(known) == 3 else None
+            yield claim(f"{near}.{attack}.works-from-1-to-100", least, works, "the worst of the three; works below 1")

@@ -1,0 +1,105 @@
+"""Cells are kept, recalled by what they follow from, and one that fails stops no other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genvet.core.errors import Unsupported
+from genvet.reproduce.cells import Cell, Numbers, Place, Step, run
+from genvet.reproduce.experiment import Spread, largest, mean, median
+
+
+class Made(Step):
+    """Counts how often it is made, in a file."""
+
+    @property
+    def name(self) -> str:
+        return "made"
+
+    def __call__(self, place: Place) -> None:
+        file = place.cache / "made"
+        file.write_text(file.read_text() + "x" if file.exists() else "x")
+
+
+class Broken(Step):
+    @property
+    def name(self) -> str:
+        return "broken"
+
+    def __call__(self, place: Place) -> None:
+        raise Unsupported("nothing to train on")
+
+
+class Square(Cell):
+    """Squares a number; -1 cannot be done, and 99 is interrupted."""
+
+    number: float
+    broken: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"square-{self.number:g}"
+
+    def needs(self) -> tuple[Step, ...]:
+        return (Broken(),) if self.broken else (Made(),)
+
+    def __call__(self, place: Place) -> Numbers:
+        if self.number == -1:
+            raise Unsupported("no negative numbers")
+        if self.number == 99:
+            raise KeyboardInterrupt
+        return {"square": self.number**2, "odd": float("nan")}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_cells_are_worked_out_once(place: Place, jobs: int) -> None:
+    cells, folder = [Square(number=2), Square(number=3)], place.cache / "a" / "cells" / "smoke"
+    first = run(cells, folder, place, jobs)
+    assert first.complete and [numbers for _, numbers in first.done] == [
+        {"square": 4.0, "odd": None},
+        {"square": 9.0, "odd": None},
+    ]
+    kept = json.loads((folder / "square-3.json").read_text())
+    assert kept["recipe"]["number"] == 3 and list(kept) == sorted(kept)
+    assert run(cells, folder, place, allow=False).done == first.done
+    assert (place.cache / "made").read_text() == "x", "what cells need is made once for all, and not for a recalled one"
+
+
+def test_another_table_lends_its_cells_but_never_those_of_another_recipe(place: Place) -> None:
+    run([Square(number=2)], place.cache / "a" / "cells" / "smoke", place)
+    there = place.cache / "b" / "cells" / "smoke"
+    assert run([Square(number=2)], there, place, allow=False).complete
+    assert (there / "square-2.json").is_file()
+    (there / "square-5.json").write_bytes((there / "square-2.json").read_bytes())
+    assert run([Square(number=5)], there, place, allow=False).waiting == ["square-5"]
+    assert run([Square(number=2)], place.cache / "c" / "cells" / "small", place, allow=False).waiting == ["square-2"]
+
+
+def test_a_failure_stops_no_other_and_says_why(place: Place) -> None:
+    cells = [Square(number=-1), Square(number=4, broken=True), Square(number=2)]
+    outcome = run(cells, place.cache / "cells", place)
+    assert outcome.failed == {"square--1": "no negative numbers", "square-4": "nothing to train on"}
+    assert [cell.name for cell, _ in outcome.done] == ["square-2"] and not outcome.complete
+
+
+def test_an_interrupted_run_keeps_what_it_has(place: Place) -> None:
+    cells = [Square(number=1), Square(number=99), Square(number=3)]
+    outcome = run(cells, place.cache / "cells", place)
+    assert [cell.name for cell, _ in outcome.done] == ["square-1"]
+    assert outcome.waiting == ["square-99", "square-3"] and not outcome.complete
+
+
+def test_several_runs_as_one_number() -> None:
+    assert median([3.0, None, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0, 3)
+    assert largest([3.0, 1.0]) == Spread(3.0, 1.0, 3.0, 2)
+    error = mean([1.0, 3.0])
+    assert error is not None and (error.low, error.high) == (1.0, 3.0), "standard error of 1 and 3 is 1"
+    assert mean([None]) is None and median([]) is None
