@@ -84,7 +84,7 @@ class Collapse(Probe):
     """How many are drawn and compared with one another."""
     operations: float = Field(default=2e13, gt=0)
     """Fewer are drawn where they would cost more floating-point operations; under 64, none are."""
-    share: float = Field(default=0.02, gt=0, le=0.5)
+    share: float = Field(default=0.005, gt=0, le=0.5)
     """Of the samples, how many are the neighbours whose distance is measured."""
 
     def __call__(self, target: Generator, given: Nothing, rng: Rng) -> Repeated:
