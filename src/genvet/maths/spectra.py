@@ -122,3 +122,52 @@ def _sweep(joined: Sequence[Tensor], values: Sequence[Tensor]) -> tuple[tuple[Te
         first, last = len(order) // 2 - 1, len(order) // 2
     best = first + int(leak[first:last].argmin())
     return tuple(r > best for r in ranks), float(leak[best].clamp(0, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Spike:
+    """The direction whose gain changed most."""
+
+    strength: float
+    """Its eigenvalue over the edge of the others: about 1 where nothing stands out."""
+    direction: Tensor
+    """Of unit length, (dim,)."""
+    eigenvalues: Tensor
+    """All of them, the largest without sign first, (dim,)."""
+
+    @property
+    def gap(self) -> float:
+        """The largest factor between two eigenvalues in a row, of the first ten: one to ten directions stand out."""
+        sizes = self.eigenvalues.abs()[:11].clamp_min(1e-12)
+        return float((sizes[:-1] / sizes[1:]).max()) if len(sizes) > 1 else 1.0
+
+
+FAR = 15.0
+"""Median deviations beyond which a unit counts as this far."""
+SEMICIRCLE = 0.404
+"""Of numbers by Wigner's semicircle law: the median of their values without sign, over the largest."""
+
+
+def changed_direction(rows: Tensor, change: Tensor) -> Spike:
+    """Of linear units: along which input their squared gain changed, when all that is known is how much each changed.
+
+    rows (n, dim) are the weights of the units, change (n,) the growth of each unit's variance as a share of it. Where
+    u is a unit's weights in whitened coordinates, the mean of change times (u u' - 1) / 2 estimates the change as a
+    quadratic form (Stein's identity, exact for normal u): one changed direction is an eigenvalue outside the bulk.
+    """
+    rows, change = rows.double(), change.double() - change.double().median()
+    # Single units that changed beyond all measure would drown what all have in common.
+    reach = FAR * change.abs().median().clamp_min(1e-12)
+    change = change.clamp(-reach, reach)
+    change = change - change.mean()
+    units = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-30) * rows.shape[1] ** 0.5
+    sizes, axes = torch.linalg.eigh(units.T @ units / len(units))
+    sizes = sizes.clamp_min(1e-9 * float(sizes[-1]))
+    white = units @ (axes / sizes.sqrt()) @ axes.T
+    form = white.T @ (change[:, None] * white) / (2 * len(white))
+    values, vectors = torch.linalg.eigh(form)
+    order = values.abs().argsort(descending=True)
+    direction = (axes * sizes.sqrt()) @ axes.T @ vectors[:, order[0]]
+    edge = values.abs().median() / SEMICIRCLE
+    strength = float(values[order[0]].abs() / edge.clamp_min(1e-12))
+    return Spike(strength, direction / direction.norm().clamp_min(1e-30), values[order])
