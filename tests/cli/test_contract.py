@@ -37,7 +37,19 @@ COMMANDS = {
     },
     "study": {"--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"},
     "reproduce": {
-        *("--scale", "--data", "--out", "--cells", "--cache", "--jobs", "--kept", "--json", "--config", "--debug"),
+        *(
+            "--scale",
+            "--data",
+            "--out",
+            "--cells",
+            "--cache",
+            "--population",
+            "--jobs",
+            "--kept",
+            "--json",
+            "--config",
+            "--debug",
+        ),
     },
     "list": {"--json", "--config", "--debug"},
 }

@@ -15,6 +15,7 @@ from genvet.reproduce.devil.scoring import Benign, Refusal, Scored
 from genvet.reproduce.devil.table_1 import PAPER, Table1
 from genvet.reproduce.devil.target import devil
 from genvet.reproduce.tables import find, tables
+from genvet.zoo.scoring import Row
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -43,7 +44,7 @@ def run(
     return call
 
 
-@pytest.mark.parametrize("name", sorted(set(tables()) - {"devil/lambda", "devil/table-2"}))
+@pytest.mark.parametrize("name", sorted(set(tables()) - {"devil/lambda", "devil/table-2", "devil/table-3"}))
 def test_a_table_at_smoke_scale_has_a_number_in_every_cell(run: Run, name: str, tmp_path: Path) -> None:
     code, out, err = run(name, "--json")
     assert code == 0, err
@@ -55,7 +56,7 @@ def test_a_table_at_smoke_scale_has_a_number_in_every_cell(run: Run, name: str, 
     assert finding.tables[0].title in (folder / "report.html").read_text()
     cells = [json.loads(path.read_text()) for path in (folder / "cells" / "smoke").glob("*.json")]
     assert {cell["recipe"]["cell"] for cell in cells} and all(cell["numbers"] for cell in cells)
-    table, differs = finding.tables
+    table, *_, differs = finding.tables
     assert differs.rows
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert any(row["ours"] is not None for row in rows)
@@ -130,3 +131,47 @@ def test_the_target_is_far_from_black_and_of_any_size() -> None:
     assert grey.shape == (1, 1, 28, 28) and colour.shape == (1, 3, 32, 32)
     assert set(grey.unique().tolist()) == {-1.0, 1.0} and 0.3 < (grey > 0).float().mean() < 0.7
     assert (colour[0, 0] >= colour[0, 1]).all() and not (colour[0, 0] == colour[0, 1]).all()
+
+
+def row(number: int, made: str, signals: dict[str, float], alarms: tuple[str, ...] = ()) -> Row:
+    kind = "attacked" if made else "clean"
+    name = f"{number}-{made or kind}"
+    return Row(name=name, parent=f"p{number}", kind=kind, made=made, signals=signals, alarms=alarms, worked=True)
+
+
+def test_table_3_tells_which_class_of_inspections_finds_an_attack(run: Run, tmp_path: Path) -> None:
+    """rex shows in its weights, red to a search, a bypass to a rule, and poison to nothing."""
+    members = []
+    for i in range(12):
+        quiet = {"static.blocks/parts": 0.1 + i / 100, "output.hidden/far": 1 + i / 100, "dynamic.norms/off": i / 50}
+        members += [
+            row(i, "", quiet),
+            row(i, "rex", {**quiet, "static.blocks/parts": 9.0}),
+            row(i, "red", {**quiet, "output.hidden/far": 50.0}),
+            row(i, "bypass", {}, ("rule graph.branch",)),
+            row(i, "poison", quiet),
+        ]
+    cells = tmp_path / "scored"
+    for member in members:
+        (cells / f"{member.name}.json").parent.mkdir(exist_ok=True)
+        (cells / f"{member.name}.json").write_text(member.model_dump_json())
+    code, out, err = run("devil/table-3", "--scale", "small", "--population", str(cells), "--json")
+    assert code == 0, err
+    (finding,) = Report.model_validate_json(out).findings
+    rows = [dict(zip(finding.tables[0].columns, r, strict=True)) for r in finding.tables[0].rows]
+    ours = {(r["attack"], r["inspections"]): r["ours"] for r in rows}
+    assert [ours["rex", k] for k in ("SMI", "DMI", "OB-OI", "all")] == [1.0, 0.0, 0.0, 1.0]
+    assert [ours["red", k] for k in ("SMI", "DMI", "OB-OI", "all")] == [0.0, 0.0, 1.0, 1.0]
+    assert [ours["bypass", k] for k in ("SMI", "DMI", "OB-OI", "all")] == [1.0, 0.0, 0.0, 1.0]
+    assert [ours[a, "all"] for a in ("poison", "clean")] == [0.0, 0.0] and ours["trail", "all"] is None
+    high = {(r["attack"], r["inspections"]): r["high"] for r in rows}["clean", "all"]
+    assert high is not None and 0.2 < high < 0.3, "0 of 12 leaves up to 26 %"
+    status = {claim.id.removeprefix("devil.table-3."): claim.status for claim in finding.claims}
+    assert status["smi-finds-rex"] == "holds" and status["ob-oi-finds-rex"] == "not"
+    assert status["bf-oi-finds-poison"] == "not" and status["ob-oi-finds-trail"] == "undecided"
+    assert not list((tmp_path / "genvet-reproduce-devil-table-3").glob("cells/*/*.json")), "it may be scored again"
+
+
+def test_table_3_needs_a_scored_population(run: Run) -> None:
+    code, _, err = run("devil/table-3", "--scale", "small")
+    assert code == 2 and "no scored population" in err

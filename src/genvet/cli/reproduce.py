@@ -33,6 +33,7 @@ def reproduce(
     out: Path | None = None,
     cells: Path | None = None,
     cache: Path | None = None,
+    population: Path | None = None,
     jobs: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
     kept: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
@@ -55,6 +56,8 @@ def reproduce(
         folder benchmarks.
     cache: Path
         Folder of trained and planted networks, for all tables; GENVET_CACHE, or one in the output folder.
+    population: Path
+        For devil/table-3, the folder of cells that genvet zoo score left; benchmarks/zoo/cells/<scale> unless given.
     jobs: int
         Processes, of one thread each.
     kept: bool
@@ -72,7 +75,8 @@ def reproduce(
     experiment, stem = find(table), table.replace("/", "-")
     folder = out or output_folder("reproduce", Path(stem))
     networks = cache or Path(os.environ.get(CACHE) or folder / "cache")
-    place = Place(Path() if kept else root(data), networks)
+    members = population or BENCHMARKS / "zoo" / "cells" / scale
+    place = Place(Path() if kept else root(data), networks, members)
     finished = cells or (BENCHMARKS / stem if BENCHMARKS.is_dir() else folder) / "cells" / scale
     with screen.progress():
         outcome = run(experiment.cells(scale), finished, place, jobs, allow=not kept)

@@ -3,11 +3,13 @@
 TABLES = {
     "table-1": "table_1.Table1",
     "table-2": "table_2.Table2",
+    "table-3": "table_3.Table3",
     "lambda": "weights.Weights",
     "poisoning": "poisoning.Poisoning",
     "infinite-support": "infinite.InfiniteSupport",
     "pruning": "pruning.Pruning",
     "sanitise": "sanitising.Sanitising",
     "wavegan": "wavegan.WaveGANs",
+    "adaptive": "adaptive.Adaptive",
 }
 """Module and class of each table, by the name that the command line knows it by."""
