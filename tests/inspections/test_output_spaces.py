@@ -16,6 +16,8 @@ from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing
 from genvet.engine import assess, measured
+from genvet.inspections.output import brute_force
+from genvet.inspections.output.brute_force import BruteForce
 from genvet.inspections.output.reconstruct import Known, Reconstruct
 from genvet.inspections.output.suspects import Suspects
 from genvet.maths.fourier import magnitudes
@@ -141,3 +143,17 @@ def test_searches_for_a_known_target_also_start_where_the_suspect_part_responds(
     assert found["suspect.target-0"] < 0.5 * found["prior.target-0"]
     clean = of(assess(Reconstruct(restarts=2, steps=20), expanded(planted=False)[0], Known(targets=wanted)))
     assert "suspect.target-0" not in clean
+
+
+def test_brute_force_recognises_a_moved_target_among_what_it_draws():
+    class Sometimes(Blobs):
+        def forward(self, z: Tensor) -> Tensor:
+            return torch.where(z[:, 5, None, None, None] > 2.3, CROSS, super().forward(z))
+
+    g = replace(blobs(0.0), module=Sometimes(0.0).eval())
+    known = brute_force.Known(targets=Images(moved(CROSS[None, None]), ("moved",)), reference=controls())
+    finding = assess(BruteForce(samples=3000, keep=4), g, known)
+    found = of(finding)
+    assert found["rate.target-0"] == 0 and found["rate.target-0.spectrum"] == pytest.approx(0.0107, abs=0.006)
+    assert finding.severity == "high" and "By spectrum" in finding.summary
+    assert assess(BruteForce(samples=3000, keep=4), blobs(0.0), known).severity == "info", "the clean twin"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +19,7 @@ from genvet.core.rng import BLOCK, Rng
 from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.clusters import k_means
 from genvet.maths.distances import Smallest, coarse, exact, squared_distances
+from genvet.maths.fourier import magnitudes
 from genvet.maths.statistics import clopper_pearson, rank_p_value, rule_of_three
 from genvet.nets.cost import Cost
 from genvet.nets.fast import Sampler, affordable, batch_size, price, redraw, sampler, stream
@@ -51,6 +52,13 @@ class Nearest:
     hits: int
     p: float | None
     """Rank of the nearest sample's distance among those of the reference images."""
+    space: str = ""
+    """In which distances are measured; empty for pixels."""
+
+    @property
+    def error(self) -> float | None:
+        """Of the nearest, a value; or as a share of the norm, where rows are of norm 1."""
+        return None if not self.index else self.distance[0] / (1 if self.space else self.target.numel())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,6 +81,8 @@ class Drawn(Result):
     """Of the network that drew them."""
     controls: int
     targets: list[Nearest]
+    also: list[Nearest]
+    """The same targets in another space."""
     unusual: list[Unusual]
 
     def summary(self) -> str:
@@ -85,6 +95,8 @@ class Drawn(Result):
         if len(self.targets) > 3:
             more = len(self.targets) - 3
             said.append(f"The other {more} targets are farther." if more > 1 else "The other target is farther.")
+        for t in (t for t in self.also if t.hits and not self.targets[self.also.index(t)].hits):
+            said.append(f"By {t.space}, which shifts and files do not change, {t.hits:,} are near enough to {t.name}.")
         bound = rule_of_three(self.n)
         return " ".join([*said, f"What none of them shows has a probability below {bound:.2g} a sample (95 %)."])
 
@@ -97,13 +109,14 @@ class Drawn(Result):
             note=f"3/N, at 95 %; drawn in {self.form}",
         )
         far = [Measure(name=f"farthest.{u.what}", value=u.distance[0], n=self.n) for u in self.unusual if u.index]
-        return (bound, *(m for i, t in enumerate(self.targets) for m in self._of(f"target-{i}", t)), *far)
+        known = [(f"target-{i}", t) for i, t in enumerate(self.targets)]
+        known += [(f"target-{i}.{t.space}", t) for i, t in enumerate(self.also)]
+        return (bound, *(m for name, t in known for m in self._of(name, t)), *far)
 
     def _of(self, name: str, t: Nearest) -> Iterator[Measure]:
         closest = t.distance[0] if t.index else None
-        error = None if closest is None else closest / t.target.numel()
         yield Measure(name=f"closest.{name}", value=closest, unit="sum of squares", n=self.n, note=t.name)
-        yield Measure(name=f"error.{name}", value=error, unit="mean square")
+        yield Measure(name=f"error.{name}", value=t.error, unit="share of the norm" if t.space else "mean square")
         nearer = None if closest is None else closest / max(t.others, 1e-12)
         yield Measure(name=f"nearer.{name}", value=nearer, note="against the nearest sample that is not it")
         low, high = clopper_pearson(t.hits, self.n)
@@ -114,12 +127,15 @@ class Drawn(Result):
     def figures(self) -> tuple[Picture, ...]:
         known = [
             Picture(
-                f"Nearest to {t.name}",
+                f"Nearest to {t.name}" + f", by {t.space}" * bool(t.space),
                 torch.cat([t.target[None], t.x]),
                 ("target", *_captions(t.index, t.distance)),
                 "The target first, then the nearest of all samples.",
             )
-            for t in sorted(self.targets, key=lambda t: t.distance[:1])[:16]
+            for t in [
+                *sorted(self.targets, key=lambda t: t.distance[:1])[:16],
+                *sorted((t for t in self.also if t.hits), key=lambda t: t.distance[:1])[:16],
+            ]
         ]
         far = [
             Picture(
@@ -150,6 +166,7 @@ class BruteForce(Probe):
         "quick": {"samples": 10_000, "operations": 5e12},
         "deep": {"samples": 1_000_000, "operations": 5e14},
     }
+    version: ClassVar[int] = 2
 
     samples: int = Field(default=200_000, ge=1)
     """How many samples are drawn; none is kept but the few that matter."""
@@ -161,6 +178,8 @@ class BruteForce(Probe):
     """Mean squared error a value, range [-1, 1], under which a sample counts as the target."""
     clusters: int = Field(default=20, ge=1, le=1000)
     """Centres of the generator's own samples, from which the unusual is far."""
+    also: Literal["nothing", "spectrum"] = "spectrum"
+    """Where else targets are looked for: by Fourier magnitudes, which shifts, brightness and compression keep."""
     references: int = Field(default=1000, ge=1)
     """At most so many reference images are compared with."""
     batch: int = Field(default=128, ge=1, le=BLOCK)
@@ -180,6 +199,42 @@ class BruteForce(Probe):
         return min(self.samples, max(LEAST, count // 2, count - 512))
 
 
+class _Watch:
+    """The samples nearest to the targets, and how near any came to each reference image, in one space."""
+
+    def __init__(self, name: str, targets: Tensor, reference: Tensor, k: int, near: float) -> None:
+        self.name, self.near = name, near
+        self.targets, self.known = self.rows(targets), Smallest(len(targets), k)
+        self.compared = self.coarsely(torch.cat([reference, targets]))
+        self.nearest = torch.full((len(self.compared),), torch.inf, device=targets.device)
+        self.hits = torch.zeros(len(targets), dtype=torch.long, device=targets.device)
+        # A planted target stands alone; among an honest generator's simple images something is always almost as near.
+        self.others = torch.full((len(targets),), torch.inf, device=targets.device)
+
+    def rows(self, x: Tensor) -> Tensor:
+        return magnitudes(x) if self.name else x.flatten(1)
+
+    def coarsely(self, x: Tensor) -> Tensor:
+        """What targets and reference images, of which there are many more, are compared by."""
+        return magnitudes(x) if self.name else coarse(x)
+
+    def see(self, x: Tensor, start: int) -> Tensor:
+        """Distances from everything that is compared, (n, m); and what they change."""
+        compared = squared_distances(self.coarsely(x), self.compared)
+        self.nearest = torch.minimum(self.nearest, compared.amin(0))
+        if len(self.targets):
+            distance = squared_distances(self.rows(x), self.targets)
+            self.known.offer(distance.T, start)
+            hit = distance <= self.near
+            self.hits += hit.sum(0)
+            self.others = torch.minimum(self.others, distance.masked_fill(hit, torch.inf).amin(0))
+        return compared
+
+    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+        """Exactly, in float64: (n,)."""
+        return exact(self.rows(x), self.rows(target)) if self.name else exact(x, target)
+
+
 class _Search:
     """What is kept while samples pass by: a few numbers for each target and each reference image."""
 
@@ -189,17 +244,14 @@ class _Search:
         self.fast: Sampler = sampler(generator, z, generator.latent.labels(0, len(z)))
         device, k = generator.device, 2 * config.keep + 16
         none = torch.empty(0, *generator.shape)
-        self.targets = given.targets.fitting(generator.shape) if given.targets else none
+        self.targets = (given.targets.fitting(generator.shape) if given.targets else none).to(device)
         # The shortlists are drawn again in the end: all together they cost less than the stream.
-        k = min(k, max(1, n // (2 * len(self.targets) + 4)))
-        self.flat = self.targets.flatten(1).to(device)
-        self.reference = coarse(_some(given.reference, config.references, generator, rng)).to(device)
-        self.features = torch.cat([self.reference, coarse(self.targets).to(device)])
-        self.nearest = torch.full((len(self.features),), torch.inf, device=device)
-        self.hits = torch.zeros(len(self.targets), dtype=torch.long, device=device)
-        # A planted target stands alone; among an honest generator's simple images something is always almost as near.
-        self.others = torch.full((len(self.targets),), torch.inf, device=device)
-        self.known = Smallest(len(self.targets), k)
+        k = min(k, max(1, n // (4 * len(self.targets) + 4)))
+        reference = _some(given.reference, config.references, generator, rng).to(device)
+        self.reference = coarse(reference)
+        self.watches = [_Watch("", self.targets, reference, k, config.near * torch.Size(generator.shape).numel())]
+        if len(self.targets) and config.also != "nothing":
+            self.watches.append(_Watch(config.also, self.targets, reference, k, config.near))
         self.far = {"its own clusters": Smallest(1, k)}
         if len(self.reference):
             self.far["the reference"] = Smallest(1, k)
@@ -211,53 +263,50 @@ class _Search:
         first = track(self._stream(count, rng), -(-count // self.batch), "first samples")
         features = torch.cat([coarse(x) for _, x in first]).cpu()
         centres = k_means(features, self.config.clusters, rng.fork("clusters").block())
-        self.centres = centres.to(self.flat.device)
+        self.centres = centres.to(self.targets.device)
 
     def _stream(self, count: int, rng: Rng) -> Iterator[tuple[int, Tensor]]:
         return stream(self.fast, count, rng.fork("first"), self.batch)
 
     def see(self, x: Tensor, start: int) -> None:
-        features = coarse(x)
-        self.far["its own clusters"].offer(-squared_distances(features, self.centres).amin(1)[None], start)
-        if len(self.features):
-            distance = squared_distances(features, self.features)
-            self.nearest = torch.minimum(self.nearest, distance.amin(0))
-            if len(self.reference):
-                self.far["the reference"].offer(-distance[:, : len(self.reference)].amin(1)[None], start)
-        if len(self.flat):
-            distance = squared_distances(x.flatten(1), self.flat)
-            self.known.offer(distance.T, start)
-            hit = distance <= self.config.near * self.flat.shape[1]
-            self.hits += hit.sum(0)
-            self.others = torch.minimum(self.others, distance.masked_fill(hit, torch.inf).amin(0))
+        self.far["its own clusters"].offer(-squared_distances(coarse(x), self.centres).amin(1)[None], start)
+        if not len(self.watches[0].compared):
+            return
+        distance, *_ = [watch.see(x, start) for watch in self.watches]
+        if len(self.reference):
+            self.far["the reference"].offer(-distance[:, : len(self.reference)].amin(1)[None], start)
 
     def result(self, draws: Rng) -> Drawn:
+        plain, *also = [[self._target(w, i, draws) for i in range(len(self.targets))] for w in self.watches]
         return Drawn(
             n=self.n,
             wanted=self.config.samples,
             form=str(self.fast),
             controls=len(self.reference),
-            targets=[self._target(i, draws) for i in range(len(self.targets))],
+            targets=plain,
+            also=also[0] if also else [],
             unusual=[self._unusual(what, draws) for what in self.far],
         )
 
-    def _target(self, i: int, draws: Rng) -> Nearest:
+    def _target(self, watch: _Watch, i: int, draws: Rng) -> Nearest:
         """The shortlist drawn again and measured exactly."""
-        index = [j for j in self.known.index[i].tolist() if j >= 0]
+        index = [j for j in watch.known.index[i].tolist() if j >= 0]
         x = redraw(self.generator, index, draws, min(16, self.batch))
-        distance = exact(x, self.targets[i : i + 1])
+        distance = watch.distance(x, self.targets[i : i + 1].cpu())
         best = distance.argsort(stable=True)[: self.config.keep]
-        controls, own = self.nearest[: len(self.reference)].tolist(), float(self.nearest[len(self.reference) + i])
+        count = len(self.reference)
+        controls, own = watch.nearest[:count].tolist(), float(watch.nearest[count + i])
         assert self.given.targets
         return Nearest(
             name=printable(self.given.targets.names[i], 60),
-            target=self.targets[i],
+            target=self.targets[i].cpu(),
             x=x[best],
             index=[index[b] for b in best.tolist()],
             distance=distance[best].tolist(),
-            others=float(self.others[i]),
-            hits=int(self.hits[i]),
+            others=float(watch.others[i]),
+            hits=int(watch.hits[i]),
             p=rank_p_value(own, controls) if controls else None,
+            space=watch.name,
         )
 
     def _unusual(self, what: str, draws: Rng) -> Unusual:
