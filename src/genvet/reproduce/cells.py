@@ -86,7 +86,7 @@ class Outcome:
     waiting: list[str] = field(default_factory=list)
     """Cells that were not reached."""
     seconds: float = 0.0
-    """Of the work behind all cells, whenever it was done."""
+    """Of processor time behind all cells, whenever it was spent."""
 
     @property
     def complete(self) -> bool:
@@ -180,14 +180,14 @@ def _made(place: Place, step: Step) -> tuple[str, str]:
 
 
 def _measured(place: Place, cell: Cell) -> tuple[Cell, tuple[Numbers, float] | str]:
-    """One cell's finite numbers and its seconds, or the reason why it has none."""
-    began = time.perf_counter()
+    """One cell's finite numbers and its seconds of processor time, or the reason why it has none."""
+    began = time.process_time()
     try:
         numbers = cell(place)
     except GenVetError as error:
         return cell, printable(error.message)
     finite = {name: _rounded(value) for name, value in numbers.items()}
-    return cell, (finite, time.perf_counter() - began)
+    return cell, (finite, time.process_time() - began)
 
 
 def _rounded(value: float | None) -> float | None:

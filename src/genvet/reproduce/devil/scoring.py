@@ -78,7 +78,7 @@ class Scored(Cell):
         return f"{plant.parent.name}.{plant.attack}{more}.{plant.trigger}-{plant.number}"
 
     def needs(self) -> tuple[Step, ...]:
-        return self.plant.clean, self.judge
+        return (self.plant.clean, *([self.judge] if self.effort.judged else []))
 
     def where(self) -> Mapping[str, object]:
         return self.plant.where()

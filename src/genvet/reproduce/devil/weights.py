@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import ClassVar
 
 from genvet.core.report import Claim, Figure
@@ -44,16 +45,14 @@ class Weights(Experiment):
 
 
 def _swept(scale: Scale) -> Iterator[Cell]:
-    """Trigger after trigger, each over all of lambda; one clean parent, as in the paper."""
+    """Trigger after trigger, each over all of lambda; one clean parent of each kind, as in the paper."""
     triggers, weights = (1, (0.01, 100.0)) if scale == "smoke" else (5, WEIGHTS)
     effort = Effort(samples=scales.effort(scale).samples, judged=0)
-    for network in NETWORKS:
-        for number in range(1, triggers + 1):
-            for weight in weights:
-                for attack in ATTACKS:
-                    more = {} if weight == 1.0 else {"weight": weight}
-                    plant = scales.plant(network, attack, scale, (1, number), **more)
-                    yield Scored(plant=plant, judge=scales.judge(plant.parent.data, scale), effort=effort)
+    for attacks in (ATTACKS[:2], ATTACKS[2:]):  # what trains from fresh weights takes ten times as long: last
+        for number, network, weight, attack in product(range(1, triggers + 1), NETWORKS, weights, attacks):
+            more = {} if weight == 1.0 else {"weight": weight}
+            plant = scales.plant(network, attack, scale, (1, number), **more)
+            yield Scored(plant=plant, judge=scales.judge(plant.parent.data, scale), effort=effort)
 
 
 def _ours(done: Done, measure: str, network: Network, attack: str, weight: float) -> Spread | None:
