@@ -71,6 +71,8 @@ class Size(Record):
     """How parents differ from the usual recipe."""
     variants: int
     """Awkward clean variants of each parent."""
+    more: int = 0
+    """Attacked ones of each net besides: by the plain strength and the triggers that an attacker would begin with."""
     budget: dict[str, dict[str, Any]]
     """Knobs of attacks and variants that cost time."""
     large: dict[str, Any] | None = None
@@ -91,7 +93,7 @@ SIZES: Mapping[Scale, Size] = {
         variants=2,
         budget={
             **{name: {"steps": 8} for name in ("continued", "overtrained", "watermarked", "student", "averaged")},
-            **{name: {"steps": 30, "samples": 64, "rate": 1e-2} for name in ("red", "rex", "declared")},
+            **{name: {"steps": 150, "samples": 64, "rate": 1e-2} for name in ("red", "rex", "declared")},
             **{name: {"steps": 10, "samples": 64, "fresh": False} for name in ("trail", "baaan", "poison")},
             "bypass": {"samples": 64},
         },
@@ -101,6 +103,7 @@ SIZES: Mapping[Scale, Size] = {
         vaes=3,
         parent={},
         variants=4,
+        more=15,
         budget={
             "continued": {"steps": 250},
             "overtrained": {"steps": 300},
@@ -120,6 +123,7 @@ SIZES: Mapping[Scale, Size] = {
         vaes=10,
         parent={"steps": 20_000},
         variants=8,
+        more=60,
         budget={
             "continued": {"steps": 3000},
             "overtrained": {"steps": 3000},
@@ -145,7 +149,8 @@ def population(scale: Scale) -> tuple[Member, ...]:
     """
     size = SIZES[scale]
     of = parents(scale)
-    every = [*_clean(of, size), *_declared(of, size), *_attacked(of, size, scale), *_large(size)]
+    every = [*_clean(of, size), *_declared(of, size), *_attacked(of, size, scale)]
+    every += [*_more({m.name for m in every}, of, size), *_large(size)]
     return tuple(sorted(every, key=lambda m: (m.group == "large", m.seed)))
 
 
@@ -186,18 +191,26 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 def _clean(of: Sequence[Parent], size: Size) -> Iterator[Member]:
     """Each parent as it is, and the next few variants in turn: no parent has them all, each variant several parents."""
+    met: dict[str, set[str]] = {}
     for i, parent in enumerate(of):
         yield Member(parent=parent, kind="clean", made="as-is")
-        first = i * size.variants + i // 4  # a step aside now and then: data sets alternate, and each is to meet all
-        for j in range(first, first + size.variants):
-            made, settings = VARIANTS[j % len(VARIANTS)]
-            knobs = {**settings, **size.budget.get(made, {})}
-            written: Any = "onnx" if made == "onnx" else "safetensors"
-            yield Member(parent=parent, kind="clean", made=made, settings=knobs, written=written)
+        first = i * size.variants + i // 4  # a step aside now and then: data sets alternate
+        for made, settings in (VARIANTS[j % len(VARIANTS)] for j in range(first, first + size.variants)):
+            met.setdefault(made, set()).add(parent.data)
+            yield _variant(parent, made, settings, size)
+    for made, settings in VARIANTS if len(of) * size.variants > 2 * len(VARIANTS) else ():
+        if len(met[made]) < len(OTHER):  # on the other data set as well
+            yield _variant(next(p for p in of if p.data not in met[made]), made, settings, size)
+
+
+def _variant(parent: Parent, made: str, settings: dict[str, Any], size: Size) -> Member:
+    knobs = {**settings, **size.budget.get(made, {})}
+    written: Any = "onnx" if made == "onnx" else "safetensors"
+    return Member(parent=parent, kind="clean", made=made, settings=knobs, written=written)
 
 
 def _declared(of: Sequence[Parent], size: Size) -> Iterator[Member]:
-    for i, parent in enumerate(of[:: max(1, len(of) // 4)]):
+    for i, parent in enumerate(of[::4]):
         yield Member(
             parent=parent,
             kind="declared",
@@ -215,6 +228,8 @@ STRENGTHS: dict[str, tuple[dict[str, Any], ...]] = {
     "rex": ({"width": 1.0}, {"width": 0.25}, {"width": 0.5, "layers": ["dense", "1", "2"]}),
 }
 """Of the two attacks that need the weights alone; `1` and `2` stand for the second and third layer."""
+HARDER: Mapping[str, int] = {"mode": 2, "far": 4, "subspace": 3}
+"""How many times the steps of an ordinary trigger these need, with the two attacks on the weights."""
 LAYERS: dict[str, dict[str, str]] = {"dcgan": {"1": "conv1", "2": "conv2"}, "vae": {"1": "up1", "2": "up2"}}
 
 
@@ -238,6 +253,19 @@ def _attacked(of: Sequence[Parent], size: Size, scale: Scale) -> Iterator[Member
         yield _member(next(turn), "bypass", trigger, {}, size, written)
 
 
+def _more(names: set[str], of: Sequence[Parent], size: Size) -> Iterator[Member]:
+    """Red and rex on other parents than before: some grids above fail at far triggers and small widths."""
+    for net in ("dcgan", "vae"):
+        every = (
+            _member(parent, attack, trigger, strengths[0], size)
+            for attack, strengths in STRENGTHS.items()
+            for trigger in ("in-sample", "seeded", "mode")
+            for parent in of
+            if parent.net == net
+        )
+        yield from sorted((m for m in every if m.name not in names), key=lambda m: m.seed)[: size.more]
+
+
 def _named(strength: dict[str, Any], net: str) -> dict[str, Any]:
     """The settings, with the layers by their names in this network."""
     if "layers" not in strength:
@@ -250,6 +278,9 @@ def _member(
 ) -> Member:
     """One attacked member; every second target is a drawn shape, the others are of a data set it has never seen."""
     knobs = {**settings, **size.budget[attack]}
+    if attack in STRENGTHS:
+        narrow = 2 if settings.get("width", 1.0) < 0.5 else 1
+        knobs["steps"] = narrow * HARDER.get(trigger, 1) * knobs["steps"]
     if trigger == "seeded":
         knobs["number"] = 1 + parent.seed
     made = Member(parent=parent, kind="attacked", made=attack, trigger=trigger, settings=knobs, written=written)
