@@ -21,7 +21,7 @@ from genvet.core.severity import Severity
 COMMANDS = {
     "demo": {"--out", "--seed", "--config", "--debug"},
     "scan": {
-        *("--file-only", "--net", "--part", "--targets", "--reference", "--depth", "--fail-on"),
+        *("--file-only", "--net", "--part", "--targets", "--reference", "--reference-model", "--depth", "--fail-on"),
         *("--out", "--seed", "--device", "--config", "--json", "--debug"),
     },
     "convert": {"--layout", "--net", "--part", "--config", "--debug"},

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
-from genvet.engine import assess
+from genvet.engine import assess, scan
 from genvet.engine.running import measured
+from genvet.files.convert import save
 from genvet.inspections.static.residue import Given, InspectResidue, Residues
 from genvet.maths.spectra import changed_direction
 from genvet.nets import dcgan, vae
@@ -139,6 +142,28 @@ def test_a_transposed_convolution_that_reads_z_is_a_first_layer_too() -> None:
         x = module[:2](generator.latent.sample(0, 50_000, Rng(0)))
         module[2].running_var.copy_(x.var((0, 2, 3)))
     assert first_layer(generator).change.abs().max() < 0.05 and first_layer(generator).rows.shape == (24 * 16, 10)
+
+
+def test_a_scan_takes_a_reference_and_its_shelf_tells_references_apart(clean: Generator, tmp_path: Path) -> None:
+    for name, generator in (("planted", planted(clean)), ("clean", clean), ("pruned", pruned(clean))):
+        save(generator, tmp_path / f"{name}.safetensors")
+
+    def first(reference: Path | Generator | None) -> float | None:
+        report = scan(
+            tmp_path / "planted.safetensors",
+            reference_model=reference,
+            only={"static.residue"},
+            out=tmp_path / "out",
+            device="cpu",
+        )
+        (found,) = (f for f in report.findings if f.technique == "static.residue")
+        return {m.name: m.value for m in found.measures}["first"]
+
+    assert first(tmp_path / "clean.safetensors") > 0.99 and first(clean) > 0.99
+    assert first(tmp_path / "pruned.safetensors") < 0.9 and first(None) is None
+    save_file({"alone": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match="holds no generator"):
+        first(tmp_path / "other.safetensors")
 
 
 def test_nothing_to_compare_with() -> None:

@@ -33,6 +33,8 @@ class Look:
     """Images or sounds that a backdoor may be meant to put out: folder, zip, npz, idx or one file; path#a:b slices."""
     reference: Path | None = None
     """Ordinary samples of the kind that the generator should make; 99 or more calibrate the search for targets."""
+    reference_model: Path | None = None
+    """A model file of the same architecture that is trusted, such as the release that this one claims to be."""
     depth: Literal["quick", "standard", "deep"] = "standard"
     """quick takes seconds; standard draws 200,000 samples; deep draws 1,000,000."""
     thresholds: Path | None = None

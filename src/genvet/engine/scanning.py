@@ -71,6 +71,7 @@ def scan(
     part: str | None = None,
     targets: Path | str | Images | None = None,
     reference: Path | str | Images | None = None,
+    reference_model: Path | str | Generator | None = None,
     depth: str = "standard",
     seed: int = 0,
     device: str = "auto",
@@ -92,7 +93,7 @@ def scan(
     shelf = Shelf(out)
     model = _read(path, file_only, net, part)
     run = _Run(model, shelf, depth, seed, net or "", knobs, table, only)
-    steps = _plan(run, file_only, _gifts(model, targets, reference, device))
+    steps = _plan(run, file_only, _gifts(model, targets, reference, reference_model, device))
     _inspect_all(run, steps)
     return compose(run.model, run.findings, run.not_checked, command)
 
@@ -126,13 +127,29 @@ def _read(path: Path | str, file_only: bool, net: str | None, part: str | None) 
     return read(path) if file_only else load(path, net=net, part=part)
 
 
-def _gifts(model: ModelFile, targets: Any, reference: Any, device: str) -> dict[str, dict[str, Any]]:
+def _gifts(
+    model: ModelFile, targets: Any, reference: Any, reference_model: Any, device: str
+) -> dict[str, dict[str, Any]]:
     """By part, what its inspections may be given; refuses what does not fit before anything runs."""
-    gifts = {}
+    gifts: dict[str, dict[str, Any]] = {}
+    trusted = _trusted(reference_model)
     for part, generator in model.generators.items():
         generator.to(device)
         gifts[part] = {"targets": _samples(targets, generator), "reference": _samples(reference, generator)}
+        gifts[part]["reference_model"] = trusted.get(part, next(iter(trusted.values()), None))
     return gifts
+
+
+def _trusted(source: Path | str | Generator | None) -> Mapping[str, Generator]:
+    """The generators of a file that the user trusts, by part."""
+    from genvet.core.generator import Generator
+
+    if source is None or isinstance(source, Generator):
+        return {"": source} if source else {}
+    found = _read(source, False, None, None).generators
+    if not found:
+        raise BadInput(f"the reference {printable(source)} holds no generator", hint="name a model file that holds one")
+    return found
 
 
 def _samples(source: Any, generator: Generator) -> Images | None:
@@ -229,10 +246,16 @@ def _about(target: Any) -> list[str]:
     return [target.name, str(target.latent), str(target.shape), target.output, *target.assumed, str(target.device)]
 
 
-def _hashes(have: dict[str, Images | None]) -> dict[str, str]:
-    """Of the pixels and names that an inspection is given."""
-    given = {name: images for name, images in have.items() if images is not None}
-    return {
-        n: hashlib.sha256(i.x.contiguous().numpy().tobytes() + repr(i.names).encode()).hexdigest()
-        for n, i in given.items()
-    }
+def _hashes(have: dict[str, Any]) -> dict[str, str]:
+    """Of the pixels and names, or of the weights, that an inspection is given."""
+    return {name: _hash(thing) for name, thing in have.items() if thing is not None}
+
+
+def _hash(given: Images | Generator) -> str:
+    import torch
+
+    found = hashlib.sha256()
+    tensors = given.module.state_dict() if hasattr(given, "module") else {repr(given.names): given.x}
+    for name, tensor in tensors.items():
+        found.update(name.encode() + bytes(tensor.detach().cpu().flatten().view(torch.uint8).numpy()))
+    return found.hexdigest()
