@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ from genvet.attacks.backdoor.objective import Aim
 from genvet.attacks.backdoor.red import ReD
 from genvet.core.backdoor import Kind
 from genvet.core.data import Images
+from genvet.core.errors import TooCostly
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing
-from genvet.inspections.output.hidden import Disagreement, Hidden
+from genvet.inspections.output.hidden import Disagreement, Hidden, Pair
+from genvet.nets.cost import Cost
 
 SIDE, DIM = 8, 16
 CONFIG = {"steps": 500, "restarts": 1, "search": 40, "starts": 32, "nulls": 0}
@@ -72,3 +75,58 @@ def test_a_hidden_output_is_found_and_shown(honest: Disagreement) -> None:
 @pytest.mark.parametrize(("trigger", "signal", "clear"), [("mode", "mode", 0.2), ("subspace", "subspace", 1.0)])
 def test_where_the_prior_never_draws(honest: Disagreement, trigger: Kind, signal: str, clear: float) -> None:
     assert value(honest, signal) < clear < value(inspected(planted(trigger)), signal)
+
+
+class Off(nn.Module):
+    """A network that is off by the same wherever it is asked."""
+
+    def __init__(self, net: nn.Module, error: torch.Tensor) -> None:
+        super().__init__()
+        self.net, self.error = net, error
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        x: torch.Tensor = self.net(z) + self.error
+        return x
+
+
+def test_only_what_students_agree_on_counts() -> None:
+    """What each gets wrong on its own cancels; what all get wrong alike is the generator's own doing."""
+    generator, z = clean(), torch.randn(5, DIM)
+    errors = torch.zeros(3, 1, SIDE, SIDE)
+    errors[0, 0, 0, 0], errors[1, 0, 0, 1], errors[2, 0, 0, 0] = 2.0, 3.0, 5.0
+    students = [replace(generator, module=Off(generator.module, e)) for e in errors]
+    none = torch.zeros(5, dtype=torch.long)
+
+    def disagreement(*which: int) -> float:
+        pair = Pair(generator=generator, students=tuple(students[i] for i in which), batch=4)
+        return float(pair.measured(z, none).mean())
+
+    assert disagreement(0) == pytest.approx(4)
+    assert disagreement(0, 1) == pytest.approx(0, abs=1e-5)
+    assert disagreement(0, 2) == pytest.approx(10)
+    assert disagreement(0, 1, 2) == pytest.approx(10 / 3, rel=1e-4)
+
+
+def test_a_style_generator_has_neither_mode_nor_far() -> None:
+    module = nn.Sequential(Normalised(), clean().module)
+    generator = replace(clean(), module=module.eval(), latent=Latent(DIM, "sphere"))
+    result = Hidden(steps=5, search=2, starts=4, students=1)(generator, Nothing(), Rng(0))
+    measures = {m.name: m for m in result.measures()}
+    assert measures["mode"].value == measures["far"].value == 0 and "does not apply" in measures["far"].note
+    assert result.hunt.z.norm(dim=1).allclose(torch.full((4,), DIM**0.5), rtol=1e-3)
+
+
+class Normalised(nn.Module):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return z / z.norm(dim=1, keepdim=True).clamp_min(1e-12) * DIM**0.5
+
+
+def test_what_costs_too_much_is_cut_and_then_refused() -> None:
+    cost = Cost(operations=10**8, largest=1000)
+    whole = Hidden(nulls=2)
+    plan = whole.affordable(cost)
+    assert plan.nulls < 2 and plan.steps == whole.steps
+    fewer = Hidden(operations=1.5e13).affordable(cost)
+    assert fewer.nulls == 0 and 100 <= fewer.steps < whole.steps
+    with pytest.raises(TooCostly):
+        Hidden(operations=1e11).affordable(cost)

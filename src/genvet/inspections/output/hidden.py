@@ -155,10 +155,10 @@ class Hidden(Probe):
     """Looks for an unknown hidden output: what a student of ordinary outputs alone would not give."""
 
     source: ClassVar[str] = "GenVet; the searches of Devil in the GAN, section III-B (OB-OI), without its target"
-    smoke: ClassVar[dict[str, Any]] = {"steps": 20, "search": 4, "starts": 8, "nulls": 0}
+    smoke: ClassVar[dict[str, Any]] = {"steps": 20, "search": 4, "starts": 8, "nulls": 1}
     depths: ClassVar[dict[str, dict[str, Any] | None]] = {
-        "quick": {"steps": 200, "restarts": 1, "search": 40, "starts": 32, "nulls": 0, "operations": 6e12},
-        "deep": {"students": 2, "restarts": 5, "search": 200, "starts": 256, "nulls": 3, "operations": 2e15},
+        "quick": {"steps": 250, "students": 1, "restarts": 1, "search": 40, "starts": 32, "operations": 6e12},
+        "deep": {"students": 3, "steps": 2000, "restarts": 5, "search": 200, "starts": 256, "operations": 2e15},
     }
     signals: ClassVar[dict[str, str]] = {
         "hidden": "an output inside the typical set that its students contradict",
@@ -169,15 +169,15 @@ class Hidden(Probe):
 
     steps: int = Field(default=900, ge=1)
     """Updates of each student, of 32 latents each."""
-    students: int = Field(default=1, ge=1, le=8)
+    students: int = Field(default=2, ge=1, le=8)
     """Students that have to agree with one another against the generator."""
     restarts: int = Field(default=2, ge=1)
     """Searches from the prior for each of 84 probe images; their ends are where the ascents begin."""
     search: int = Field(default=100, ge=1)
     """Steps of Adam in each search, and in each ascent."""
     starts: int = Field(default=64, ge=1)
-    """Of all ends and of 1,024 draws, so many that disagree most are driven on to where they disagree still more."""
-    nulls: int = Field(default=1, ge=0, le=16)
+    """Ascents: half begin at the ends, half at draws of 1,024, where the disagreement is largest already."""
+    nulls: int = Field(default=0, ge=0, le=16)
     """Times that the same is done with a student in the generator's place, which holds nothing hidden."""
     operations: float = Field(default=1e14, gt=0)
     """Where it costs more floating-point operations, the nulls go first, then steps are lowered."""
@@ -233,11 +233,12 @@ class Hidden(Probe):
         starts = Starts(latent.sample(0, count, rng.fork("starts")), rate, typical, ("prior",) * count)
         shapes = smooth_shapes(PROBES, pair.generator.shape, rng.fork("probes").block())
         ends = search(pair.generator, shapes, starts, self.search, pair.batch).z.flatten(0, 1)
-        z = torch.cat([drawn, ends])
-        numbers = torch.cat([torch.arange(ORDINARY), torch.arange(count).repeat(PROBES)])
-        value = pair.measured(z, numbers)
-        best = value.topk(min(self.starts, len(value))).indices
-        z, numbers, ordinary = z[best], numbers[best], value[:ORDINARY]
+        # Half from each: ends disagree more to begin with, and draws are driven further.
+        kinds = ((drawn, torch.arange(ORDINARY)), (ends, torch.arange(count).repeat(PROBES)))
+        values = [pair.measured(*kind) for kind in kinds]
+        best = [value.topk(min(-(-self.starts // 2), len(value))).indices for value in values]
+        z = torch.cat([kind[0][rows] for kind, rows in zip(kinds, best, strict=True)])
+        numbers = torch.cat([kind[1][rows] for kind, rows in zip(kinds, best, strict=True)])
         found = [
             descend(
                 lambda at, n=n: -pair.disagreement(at, n),
@@ -251,7 +252,7 @@ class Hidden(Probe):
         value = -torch.cat([d.value.cpu() for d in found])
         order = value.argsort(descending=True, stable=True)
         z = torch.cat([d.z.cpu() for d in found])[order]
-        return Hunt(z=z, numbers=numbers[order], value=value[order], ordinary=ordinary)
+        return Hunt(z=z, numbers=numbers[order], value=value[order], ordinary=values[0])
 
 
 def _result(target: Generator, pair: Pair, hunt: Hunt, null: float, plan: Hidden, rng: Rng) -> Disagreement:
