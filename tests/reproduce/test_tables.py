@@ -53,7 +53,8 @@ def test_a_table_at_smoke_scale_has_a_number_in_every_cell(run: Run, name: str, 
     assert report.verdict.complete and finding.tables and finding.claims
     assert {claim.status for claim in finding.claims} == {"undecided"}, "tiny networks decide nothing"
     folder = tmp_path / f"genvet-reproduce-{name.replace('/', '-')}"
-    assert finding.tables[0].title in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert finding.tables[0].title in page and "A table was made again" in page
     cells = [json.loads(path.read_text()) for path in (folder / "cells" / "smoke").glob("*.json")]
     assert {cell["recipe"]["cell"] for cell in cells} and all(cell["numbers"] for cell in cells)
     table, *_, differs = finding.tables

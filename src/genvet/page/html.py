@@ -55,6 +55,8 @@ def _done(technique: str) -> str:
     """What a technique did, where it is no inspection."""
     if technique.startswith("backdoor."):
         return "A backdoor was planted"
+    if technique.startswith("reproduce."):
+        return "A table was made again"
     entry = techniques().get(technique)
     return {"defence": "The model was repaired", "study": "The model was measured"}.get(entry.kind, "") if entry else ""
 
