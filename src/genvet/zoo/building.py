@@ -27,7 +27,7 @@ from genvet.core.rng import Rng
 from genvet.files.backdoor import save_backdoor
 from genvet.files.bypass_out import write_bypass_onnx, write_bypass_pickle
 from genvet.files.convert import save, tensor_hash
-from genvet.files.critic import load_critic
+from genvet.files.critic import load_critic, load_encoder
 from genvet.files.onnx_out import write_onnx
 from genvet.files.writing import write_bytes
 from genvet.nets.distortion import distance, outputs
@@ -204,6 +204,8 @@ def _given(member: Member, source: Source, attack: Any, benign: Generator) -> An
         have["images"] = source.images
     if "critic" in kind.__dataclass_fields__ and member.parent.net == "dcgan":
         have["critic"] = load_critic(source.folder / "critic.safetensors")
+    if "encoder" in kind.__dataclass_fields__ and member.parent.net == "vae":
+        have["encoder"] = load_encoder(source.folder / "encoder.safetensors")
     try:
         return kind(**have)
     except TypeError as error:

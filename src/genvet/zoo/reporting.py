@@ -22,7 +22,7 @@ from genvet.maths.ranking import Array, Scores, auc, by_parent, caught, caught_s
 from genvet.maths.statistics import Interval, clopper_pearson, rule_of_three
 from genvet.zoo import judging
 from genvet.zoo.judging import Verdict
-from genvet.zoo.scoring import Row, config, genvet, inspections, meanings
+from genvet.zoo.scoring import Row, config, genvet, inspections, meanings, standing
 
 BINS = 24
 LEAST = 5
@@ -75,6 +75,7 @@ def population(judged: Judged) -> Population:
     clean = table.take(~table.attacked & ~table.ruled)
     alarms = judged.scores[~table.attacked & ~table.ruled] > 1
     known = {entry.name: entry.load() for entry in inspections()}
+    _check(judged, {table.names[j].rpartition("/")[0] for j in verdict.chosen})
     families = sorted(set(clean.family.tolist()))
     limits = []
     for j in verdict.chosen:
@@ -111,6 +112,15 @@ def population(judged: Judged) -> Population:
         genvet=genvet(),
         limits=tuple(limits),
     )
+
+
+def _check(judged: Judged, names: set[str]) -> None:
+    """Raises BadInput where cells come from other versions or settings than these inspections have today."""
+    known = {e.name: standing(e.load(), judged.depth) for e in inspections() if e.name in names}
+    old = {name for row in judged.table.rows for name in names if row.standing.get(name, "") != known[name]}
+    if old:
+        hint = "score the models again: only what has changed is run"
+        raise BadInput(f"{', '.join(sorted(old))} measured otherwise than today", hint=hint)
 
 
 def _bound(alarms: NDArray[np.bool_]) -> float:

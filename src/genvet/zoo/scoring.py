@@ -55,6 +55,8 @@ class Row(Record):
     """What rules found, from high on."""
     gaps: dict[str, str] = Field(default_factory=dict)
     """technique -> why it gave nothing."""
+    standing: dict[str, str] = Field(default_factory=dict)
+    """technique -> hash of the version and the settings that measured."""
     seconds: float = 0.0
     depth: str = "standard"
     seed: int = 0
@@ -82,7 +84,8 @@ def rows(folder: Path, out: Path, depth: str, seed: int = 0, jobs: int = 1, cell
     if not (folder / MANIFEST).is_file() and (known := stored(folder)):
         return known
     todo = [Look(path, about, out / "looks" / about.name, depth, seed, cells) for path, about in _targets(folder, out)]
-    return sorted(track(spread(look, todo, jobs), len(todo), "models"), key=lambda row: row.name)
+    looked = track(spread(look, todo, jobs), len(todo), "models")
+    return sorted((row for row in looked if row), key=lambda row: row.name)
 
 
 def stored(folder: Path) -> list[Row]:
@@ -129,16 +132,19 @@ def _about(made: Made) -> Row:
     )
 
 
-def look(job: Look) -> Row:
-    """One model's row, from its cell where nothing has changed since."""
+def look(job: Look) -> Row | None:
+    """One model's row, from its cell where nothing has changed since; None for what is plainly no model."""
     digest = hashlib.sha256(job.path.read_bytes()).hexdigest()
-    name = key(digest, job.depth, job.seed, *(_standing(entry, job.depth) for entry in inspections()))
+    name = key(digest, job.depth, job.seed, *(_depends(entry, job.depth) for entry in inspections()))
     cell = job.cells / f"{job.about.name}.json" if job.cells else None
     old = _cell(cell) if cell else None
     if old and old.key == name:
         return old.model_copy(update=job.about.model_dump(include={"kind", "made", "trigger", "group", "worked"}))
     row = job.about.model_copy(update={"sha256": digest, "depth": job.depth, "seed": job.seed, "key": name})
-    row = row.model_copy(update=_measured(job))
+    try:
+        row = row.model_copy(update=_measured(job))
+    except NoModel:
+        return None
     if cell:
         text = json.dumps(row.model_dump(mode="json"), indent=1, sort_keys=True)
         write_bytes(cell, (text + "\n").encode())
@@ -157,11 +163,14 @@ def config(technique: type[Technique], depth: str) -> dict[str, Any] | None:
     return None if knobs is None else technique(**knobs).model_dump(mode="json")
 
 
-def _standing(entry: Entry, depth: str) -> list[Any]:
+def standing(technique: type[Technique], depth: str) -> str:
+    """A hash of its version and settings: measures of one hash can be compared."""
+    return key(technique.name(), technique.version, config(technique, depth))
+
+
+def _depends(entry: Entry, depth: str) -> list[str]:
     """What an inspection's numbers depend on: its source, version and settings."""
-    technique = entry.load()
-    source = hashlib.sha256(entry.path.read_bytes()).hexdigest()
-    return [entry.name, technique.version, source, config(technique, depth)]
+    return [standing(entry.load(), depth), hashlib.sha256(entry.path.read_bytes()).hexdigest()]
 
 
 def _measured(job: Look) -> dict[str, Any]:
@@ -177,9 +186,9 @@ def _measured(job: Look) -> dict[str, Any]:
             only=names,
             thresholds=Thresholds(),
         )
+    except NoModel:
+        raise
     except GenVetError as error:
-        if isinstance(error, NoModel):
-            raise
         return {"gaps": {"file": printable(error.message, 200)}, "signals": {}}
     if report.interrupted:
         raise KeyboardInterrupt
@@ -188,7 +197,9 @@ def _measured(job: Look) -> dict[str, Any]:
     alarms = [f.reason for f in report.findings if f.severity >= Severity.HIGH]
     gaps = {n.technique: f"{n.reason}: {n.detail}"[:200] for n in report.not_checked if n.technique in names}
     seconds = round(sum(f.seconds for f in report.findings), 1)
-    return {"signals": _signals(report), "alarms": tuple(alarms), "gaps": gaps, "seconds": seconds, **kind}
+    ways = {e.name: standing(e.load(), job.depth) for e in inspections()}
+    told = {"alarms": tuple(alarms), "gaps": gaps, "seconds": seconds, "standing": ways}
+    return {"signals": _signals(report), **told, **kind}
 
 
 def _signals(report: Report) -> dict[str, float | None]:

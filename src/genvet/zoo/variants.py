@@ -10,19 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genvet.core.data import Images
 from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.files.convert import load_saved
-from genvet.files.critic import load_critic
-from genvet.files.load import read
-from genvet.files.tensors import tensors
-from genvet.nets import vae_network
+from genvet.files.critic import load_critic, load_encoder
 from genvet.nets.build import build
-from genvet.nets.matching import fill
 from genvet.nets.weights import latents, noised, remeasured
 from genvet.training.adversarial import Adversarial, Duel
 from genvet.training.distillation import distil
@@ -181,7 +177,13 @@ def _trained_on(source: Source, steps: int, x: Tensor, averaged: bool) -> Genera
     generator.module.requires_grad_(True)
     pair: Pair | Duel
     if isinstance(recipe, Variational):
-        pair = Pair(recipe, generator.module, encoder(source.folder / "encoder.safetensors"), x, source.rng)
+        pair = Pair(
+            recipe,
+            generator.module,
+            load_encoder(source.folder / "encoder.safetensors").module.requires_grad_(True),
+            x,
+            source.rng,
+        )
         run(pair, recipe, steps, x, source.rng)
         module = (pair.averaged if averaged else pair.learning)["decoder"]
         return replace(generator, module=module.eval())
@@ -192,15 +194,6 @@ def _trained_on(source: Source, steps: int, x: Tensor, averaged: bool) -> Genera
     if averaged:
         return _remeasured(replace(generator, module=pair.averaged.eval()), source.rng)
     return replace(generator, module=pair.G.eval())
-
-
-def encoder(path: Path) -> nn.Module:
-    """The encoder of a file that a training wrote."""
-    file = read(path)
-    with torch.device("meta"):  # sizes are claims until the tensors fit them
-        module = vae_network.Encoder(**json.loads(file.metadata["genvet.of"]))
-    fill(module, tensors(file.parts[0], file.storages))
-    return module.requires_grad_(True)
 
 
 def _weights(generator: Generator) -> list[Tensor]:
