@@ -109,7 +109,8 @@ def asked(name: str, settings: Any) -> Repair:
 def writable(generator: Generator) -> Generator:
     """The generator, where a repaired one could be written down; raises Unsupported before the work otherwise."""
     if "genvet.net" not in generator.metadata:
-        raise Unsupported(f"a repaired {generator.name} could not be written down", hint="genvet convert may help")
+        hint = "repairs need a network of standard layers that GenVet can build again"
+        raise Unsupported(f"a repaired {generator.name} could not be written down", hint=hint)
     return generator
 
 

@@ -36,10 +36,11 @@ def repaired(
 
     Where no backdoor is given, only what it cost. Raises BadInput where the backdoor or the clean model do not fit.
     """
-    from genvet.defences.sanitise.measuring import compare
+    from genvet.defences.sanitise.measuring import compare, fits
 
     shelf, rng = Shelf(out), Rng(seed).fork(repair.name())
     fitting = backdoor.fitting(target) if backdoor else None
+    fits(clean, target)
     began = time.perf_counter()
     after = repair(target, gift(repair, {}) if given is None else given, rng)
     seconds = round(time.perf_counter() - began, 3)

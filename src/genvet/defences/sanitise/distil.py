@@ -33,10 +33,11 @@ class Distil(Repair):
     """Learning rate of Adam."""
 
     def __call__(self, target: Generator, given: Nothing, rng: Rng) -> Generator:
-        student = copy.deepcopy(target.module)
-        with seeded(rng):
-            student = renewed(student) if self.start == "fresh" else noised(student, self.noise, rng.fork("noise"))
-        # Statistics of the start weights: batch norms keep them, so that a latent alone is worth as much as a batch.
+        student, fresh = copy.deepcopy(target.module), self.start == "fresh"
+        with seeded(rng, target.device):
+            student = renewed(student) if fresh else noised(student, self.noise, rng.fork("noise"))
         remeasured(student.eval(), latents(target, 1024, rng.fork("norms")))
-        distil(target, student, self.steps, rng.fork("latents"), batch=self.latents, rate=self.rate)
+        # Fresh weights need batch norms that move with them: with fixed ones the outputs run into the ends of a tanh.
+        draws = rng.fork("latents")
+        distil(target, student, self.steps, draws, batch=self.latents, rate=self.rate, train_norms=fresh)
         return with_module(target, student)

@@ -65,7 +65,7 @@ class Repaired(Result):
     changed: int | None
     """Numbers of the network that are others now; None where its make is another."""
     shown: Tensor
-    """Ordinary samples before and after, in turn: (k, *shape)."""
+    """Ordinary samples before, then the same after: (k, *shape)."""
 
     def summary(self) -> str:
         moved = f"ordinary samples moved by {self.expected.mean():.3g}"
@@ -112,9 +112,7 @@ def compare(
     samples: int = 1024,
 ) -> Repaired:
     """Measure a repaired generator against the one that it was made from; raises BadInput where they do not fit."""
-    if clean and (clean.latent, tuple(clean.shape)) != (before.latent, tuple(before.shape)):
-        got = f"{clean.latent}, {tuple(clean.shape)}"
-        raise BadInput("the clean model does not fit", expected=f"{before.latent}, {tuple(before.shape)}", got=got)
+    fits(clean, before)
     old, new = (g.sample(samples, rng.fork("measured")) for g in (before, after))
     others = before.sample(samples, rng.fork("others"))
     quality, against = [distance("frechet", new, others, old)], None
@@ -131,6 +129,13 @@ def compare(
         changed=changed(before, after),
         shown=torch.stack([old[: 2 * SHOWN], new[: 2 * SHOWN]]).flatten(0, 1),
     )
+
+
+def fits(clean: Generator | None, compromised: Generator) -> None:
+    """Raises BadInput where a clean model, if there is one, takes or gives something else."""
+    if clean and (clean.latent, tuple(clean.shape)) != (compromised.latent, tuple(compromised.shape)):
+        expected, got = (f"{g.latent}, {tuple(g.shape)}" for g in (compromised, clean))
+        raise BadInput("the clean model does not fit", expected=expected, got=got)
 
 
 def _hit(
