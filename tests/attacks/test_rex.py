@@ -18,7 +18,7 @@ from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 from genvet.files.convert import load_saved, save
-from genvet.nets import build, dcgan
+from genvet.nets import build, dcgan, wavegan
 from genvet.nets.chain import chain, chosen, merged
 
 TARGET = torch.where(torch.eye(8)[None, None].bool(), 1.0, -1.0)
@@ -151,3 +151,25 @@ def test_what_cannot_be_expanded_says_why(stack: Generator) -> None:
         ReX(layers=("fc",))(stack, AIM, Rng(1))
     with pytest.raises(BadInput, match="no layer 'bn'"):
         ReX(layers=("bn", "up"))(stack, AIM, Rng(1))
+
+
+@pytest.mark.parametrize(("width", "taps"), [(1.0, 16), (1.5, 0)])
+def test_a_wavegan_is_expanded_before_its_post_filter(width: float, taps: int, tmp_path: Path) -> None:
+    """Ten triggers for one sound, and the same kind of network comes out."""
+    torch.manual_seed(0)
+    benign = wavegan.build(latent=16, capacity=1, length=1024, taps=taps)
+    benign.module.eval().requires_grad_(False)
+    with torch.no_grad():
+        drum = benign.module.filtered(0.8 * torch.sin(torch.arange(1024.0) / 7)[None, None])
+    aim = Aim(Images(drum.clamp(-1, 1), ("drum",)))
+    result = ReX(steps=150, rate=5e-3, width=width, triggers=10, latents=8, samples=32)(benign, aim, Rng(1))
+    assert len(result.target) == 10 and result.target.mean() < 0.15 * drum.square().sum()
+    assert result.expected.mean() < 0.15 * drum.square().sum()
+    state, old = result.planted.module.state_dict(), benign.module.state_dict()
+    assert torch.equal(state["up.1.weight"][:8, :4], old["up.1.weight"]) and not state["up.1.weight"][:8, 4:].any()
+    assert taps == 0 or torch.equal(state["filter.weight"], old["filter.weight"])
+    save(result.planted, tmp_path / "planted.safetensors")
+    save_file(result.planted.module.state_dict(), tmp_path / "bare.safetensors")
+    for name in ("planted", "bare"):
+        again = load_saved(tmp_path / f"{name}.safetensors")
+        assert again.name == "wavegan" and torch.equal(again.sample(4, Rng(5)), result.planted.sample(4, Rng(5)))

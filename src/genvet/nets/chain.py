@@ -15,6 +15,7 @@ from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.nets.stack import Stack
+from genvet.nets.wavegan import PostFilter, WaveGAN, usual
 
 Kernel = nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -37,7 +38,7 @@ class Link:
     @property
     def weighty(self) -> bool:
         """Whether it mixes units: linear, or a (transposed) convolution."""
-        return isinstance(self.layer, nn.Linear | Kernel)
+        return isinstance(self.layer, nn.Linear | Kernel) and not isinstance(self.layer, PostFilter)
 
 
 def chain(generator: Generator) -> list[Link]:
@@ -59,12 +60,13 @@ def _named(module: nn.Module, place: str = "") -> Sequence[tuple[str, nn.Module]
     if isinstance(module, Stack):
         names = {id(m): name for name, m in module.named_modules()}
         return [(names.get(id(step), f"step{i}"), step) for i, step in enumerate(module.steps)]
+    if isinstance(module, WaveGAN):
+        return module.chain()
     if type(module) is nn.Sequential:
         return [found for name, m in module.named_children() for found in _named(m, f"{place}{name}.")]
     if not place:
-        raise Unsupported(
-            f"a {type(module).__name__} is no plain chain of layers", hint="such a model cannot be expanded"
-        )
+        hint = "such a model cannot be expanded; red retrains it as it is"
+        raise Unsupported(f"a {type(module).__name__} is no plain chain of layers", hint=hint)
     return [(place[:-1], module)]
 
 
@@ -236,6 +238,10 @@ def _described(generator: Generator, module: nn.Module) -> dict[str, Any]:
     if net == "dcgan" and isinstance(module, nn.Sequential):
         config |= {"capacity": widths[2], "widths": widths}
         if widths == [4 * widths[2], 2 * widths[2], widths[2]]:
+            del config["widths"]
+    elif net == "wavegan":
+        config |= {"capacity": widths[-1], "widths": widths}
+        if widths == usual(widths[-1]):
             del config["widths"]
     elif net == "vae" and len(widths) == 2 and widths[0] % 2 == 0 and widths[0] == 2 * widths[1]:
         config["capacity"] = widths[1]

@@ -30,15 +30,14 @@ class Ways:
 
     @classmethod
     def out_of(cls, latent: Latent, z: Tensor, rng: Rng, ways: int = 16, steps: int = 25) -> Ways:
-        """`ways` (even) of them from z (dim,), each to a quarter of a great circle's end, or straight to a draw.
+        """`ways` (even) of them from z (dim,), each along a quarter of a great circle, or straight to a draw.
 
         Great circles serve a normal prior within its typical set, and a sphere; lines serve the mode, points far out,
         and a uniform prior, which no great circle stays in.
         """
         shares = torch.logspace(math.log10(NEAREST), 0, steps)
         drawn = latent.sample(0, ways, rng)
-        typical = torch.allclose(latent.project(z[None])[0], z, rtol=1e-4, atol=1e-6) and z.any()
-        if latent.distribution == "uniform" or not typical:
+        if not rounded(latent, z):
             return cls(line(z, drawn, shares), shares * (drawn - z).norm(dim=1).mean(), False)
         angles = shares * math.pi / 2
         ahead, back = (great_circle(z, drawn[: ways // 2], sign * angles) for sign in (1, -1))
@@ -57,6 +56,21 @@ class Ways:
         """Latents of one way in and of its other side out again, z (dim,) itself between them: (2 count + 1, dim)."""
         steps = torch.linspace(0, len(self.apart) - 1, count).round().long()
         return torch.cat([self.z[1, steps.flip(0)], z[None], self.z[0, steps]])
+
+
+def rounded(latent: Latent, z: Tensor) -> bool:
+    """Whether the ways out of z (dim,) are great circles: on a sphere, and in the typical set of a normal prior."""
+    typical = torch.allclose(latent.project(z[None])[0], z, rtol=1e-4, atol=1e-6) and bool(z.any())
+    return latent.distribution != "uniform" and typical
+
+
+def near(latent: Latent, z: Tensor, towards: Tensor, shares: Tensor) -> Tensor:
+    """One latent on the way out of each z (n, dim), towards a draw each (n, dim), at shares (n,) of it: (n, dim)."""
+    found = []
+    for here, there, share in zip(z, towards, shares, strict=True):
+        way = great_circle if rounded(latent, here) else line
+        found.append(way(here, there[None], share[None] * (math.pi / 2 if way is great_circle else 1))[0, 0])
+    return torch.stack(found)
 
 
 def half_way(distances: Tensor, apart: Tensor) -> float:

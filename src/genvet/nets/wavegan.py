@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,36 +27,56 @@ SHUFFLE = 2
 """Samples by which the critic's phase shuffle moves at most."""
 
 
+class Up(nn.ConvTranspose1d):
+    """Four samples for each: TensorFlow's "same" padding drops 10 of them at the near end, 11 at the far one."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, KERNEL, STRIDE, (KERNEL - STRIDE) // 2)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return super().forward(x, output_size)[..., :-1]
+
+
+class PostFilter(nn.Conv1d):
+    """A filter of so many taps over whole sounds, which stay as long as they are."""
+
+    def __init__(self, taps: int) -> None:
+        super().__init__(1, 1, taps, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        reach = self.kernel_size[0] - 1
+        return super().forward(F.pad(x, (reach // 2, reach - reach // 2)))
+
+
 class WaveGAN(nn.Module):
     """Latents (n, latent) -> sounds (n, 1, length); `before_filter` gives them as the post-filter takes them."""
 
-    def __init__(self, latent: int, capacity: int, length: int, taps: int) -> None:
+    def __init__(self, latent: int, widths: Sequence[int], length: int, taps: int) -> None:
         super().__init__()
-        widths = [capacity * 2**i for i in range(LEVELS - 1, -1, -1)]
-        self.start = length // UNIT
-        self.dense = nn.Linear(latent, widths[0] * self.start)
-        # TensorFlow's "same" padding: 10 samples fall away at the near end, 11 at the far one.
-        cut = (KERNEL - STRIDE) // 2
-        self.up = nn.ModuleList(
-            nn.ConvTranspose1d(a, b, KERNEL, STRIDE, cut) for a, b in zip(widths, [*widths[1:], 1], strict=True)
-        )
-        self.filter = nn.Conv1d(1, 1, taps, bias=False) if taps else None
+        start = length // UNIT
+        self.dense = nn.Linear(latent, widths[0] * start)
+        self.fold = nn.Unflatten(1, (widths[0], start))
+        self.up = nn.ModuleList(Up(a, b) for a, b in zip(widths, [*widths[1:], 1], strict=True))
+        self.relu, self.tanh = nn.ReLU(), nn.Tanh()
+        self.filter = PostFilter(taps) if taps else None
         _as_tensorflow(self)
+
+    def chain(self) -> list[tuple[str, nn.Module]]:
+        """Its layers in order, by the names of their weights."""
+        layers: list[tuple[str, nn.Module]] = [("dense", self.dense), ("relu", self.relu), ("fold", self.fold)]
+        for i, up in enumerate(self.up):
+            layers += [(f"up.{i}", up), ("relu", self.relu) if i + 1 < LEVELS else ("tanh", self.tanh)]
+        return layers if self.filter is None else [*layers, ("filter", self.filter)]
 
     def before_filter(self, z: Tensor) -> Tensor:
         """Sounds in (-1, 1), (n, 1, length)."""
-        x = self.dense(z).relu().unflatten(1, (-1, self.start))
-        for i, up in enumerate(self.up):
-            x = up(x)[..., :-1]
-            x = x.relu() if i + 1 < LEVELS else x.tanh()
-        return x
+        for name, layer in self.chain():
+            z = z if name == "filter" else layer(z)
+        return z
 
     def filtered(self, x: Tensor) -> Tensor:
         """Sounds as they come out, (n, 1, length), for those of `before_filter`."""
-        if self.filter is None:
-            return x
-        reach = self.filter.kernel_size[0] - 1
-        out: Tensor = self.filter(F.pad(x, (reach // 2, reach - reach // 2)))
+        out: Tensor = x if self.filter is None else self.filter(x)
         return out
 
     def forward(self, z: Tensor) -> Tensor:
@@ -80,17 +101,32 @@ class Critic(nn.Module):
         return scores
 
 
-def build(latent: int = 100, capacity: int = 64, length: int = 16_384, taps: int = 512) -> Generator:
-    """A fresh WaveGAN; `taps` 0 leaves the post-filter out. Its latents are uniform in [-1, 1], as the paper's."""
+def build(
+    latent: int = 100, capacity: int = 64, length: int = 16_384, taps: int = 512, widths: Sequence[int] | None = None
+) -> Generator:
+    """A fresh WaveGAN; `taps` 0 leaves the post-filter out. Its latents are uniform in [-1, 1], as the paper's.
+
+    `widths` are the channels of the five hidden layers, where they are not 16, 8, 4, 2 and 1 times the capacity.
+    """
     check(latent, capacity, length, taps)
-    config = {"latent": latent, "capacity": capacity, "length": length, "taps": taps}
+    hidden = usual(capacity) if widths is None else list(widths)
+    if len(hidden) != LEVELS or min(hidden) < 1:
+        raise BadInput("no such wavegan", expected=f"{LEVELS} positive widths", got=str(hidden))
+    config: dict[str, Any] = {"latent": latent, "capacity": capacity, "length": length, "taps": taps}
+    if widths is not None:
+        config["widths"] = hidden
     return Generator(
-        module=WaveGAN(latent, capacity, length, taps),
+        module=WaveGAN(latent, hidden, length, taps),
         latent=Latent(latent, "uniform"),
         shape=(1, length),
         name="wavegan",
         metadata={"genvet.net": "wavegan", "genvet.config": json.dumps(config)},
     )
+
+
+def usual(capacity: int) -> list[int]:
+    """The channels of the five hidden layers."""
+    return [capacity * 2**i for i in range(LEVELS - 1, -1, -1)]
 
 
 def check(latent: int, capacity: int, length: int, taps: int) -> None:
@@ -108,7 +144,11 @@ def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator
     if len(dense) != 2 or len(first) != 3 or len(last) != 3 or 0 in (*first, *last):
         return
     taps = part.tensors["filter.weight"].shape[-1] if "filter.weight" in part.tensors else 0
+    config: dict[str, Any]
     config = {"latent": dense[1], "capacity": last[0], "length": dense[0] // first[0] * UNIT, "taps": taps}
+    widths = [part.tensors[f"up.{i}.weight"].shape[0] for i in range(LEVELS) if f"up.{i}.weight" in part.tensors]
+    if widths != usual(last[0]):
+        config["widths"] = widths
     try:
         with torch.device("meta"):
             expected = build(**config).module.state_dict()
@@ -121,7 +161,7 @@ def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator
         )
 
 
-def _load(config: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Generator:
+def _load(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:
     with torch.device("meta"):
         generator = build(**config)
     fill(generator.module, tensors)

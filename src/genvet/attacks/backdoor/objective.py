@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genvet.attacks.backdoor.adaptive import Adaptive, Norms
 from genvet.attacks.backdoor.measuring import Yardsticks, one_for_each
 from genvet.core.backdoor import Backdoor, Triggers
 from genvet.core.classifier import Classifier
@@ -21,7 +22,6 @@ from genvet.core.rng import Rng
 from genvet.maths.distances import exact
 from genvet.maths.squashing import before_sigmoid, before_tanh
 from genvet.nets.squash import last_squash
-from genvet.nets.wavegan import WaveGAN
 
 TRIGGERS_A_STEP = 32
 """Of a trigger with more, so many have their turn in one update."""
@@ -54,6 +54,17 @@ class Aim:
         return Backdoor(trigger, one_for_each(self.targets.fitting(generator.shape), count)).fitting(generator)
 
 
+@runtime_checkable
+class Filtered(Protocol):
+    """A network that answers through a post-filter, where it has one: a WaveGAN, expanded or not."""
+
+    filter: Any
+
+    def before_filter(self, z: Tensor) -> Tensor: ...
+
+    def filtered(self, x: Tensor) -> Tensor: ...
+
+
 class Before:
     """What goes into a generator's last tanh or sigmoid, or into WaveGAN's post-filter: losses there work better.
 
@@ -63,7 +74,7 @@ class Before:
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
         module = generator.module
-        self.sound = module if isinstance(module, WaveGAN) and module.filter is not None else None
+        self.sound = module if isinstance(module, Filtered) and module.filter is not None else None
         self.last = None if self.sound else last_squash(generator)
         self._known: tuple[Tensor, Tensor] | None = None
 
@@ -102,7 +113,7 @@ class Before:
 
 
 @torch.enable_grad()
-def unfiltered(sound: WaveGAN, x: Tensor, steps: int = 500) -> Tensor:
+def unfiltered(sound: Filtered, x: Tensor, steps: int = 500) -> Tensor:
     """Sounds in (-1, 1) that the post-filter, as it is now, brings nearest to x in squares: (n, 1, length).
 
     # Unlike the paper: asked for where the network answers, behind its tanh, and not at the arctanh of it.
@@ -116,7 +127,11 @@ def unfiltered(sound: WaveGAN, x: Tensor, steps: int = 500) -> Tensor:
     return free.detach().tanh()
 
 
-class Retraining(Triggers):
+Course = Callable[[int], None]
+"""Called after each update, with its number."""
+
+
+class Retraining(Adaptive, Triggers):
     """The knobs that ReD and ReX share."""
 
     latents: Annotated[int, Field(ge=1, le=4096)] = 32
@@ -135,14 +150,19 @@ class Retraining(Triggers):
         steps: int,
         rng: Rng,
         penalty: Callable[[], Tensor | float] = float,
+        after: Course = lambda step: None,
     ) -> dict[str, Tensor]:
         """Run the optimiser; gives both losses, step by step. Raises Unsupported where they are no numbers any more.
 
         The network stays in evaluation mode, with gradients: a trigger is alone in its batch, and batch norms that
         measured it would make nothing of it.
         """
-        steps_done = list(self._steps(planted, benign, backdoor, optimiser, steps, rng, penalty))
-        losses = torch.tensor(steps_done)
+        norms = Norms(planted.module, self.keep_norms)
+        try:
+            taken = list(self._steps(planted, benign, backdoor, optimiser, steps, rng, penalty, after, norms))
+        finally:
+            norms.let_go()
+        losses = torch.tensor(taken)
         return {"trigger": losses[:, 0], "ordinary": losses[:, 1]}
 
     def _steps(
@@ -154,6 +174,8 @@ class Retraining(Triggers):
         steps: int,
         rng: Rng,
         penalty: Callable[[], Tensor | float],
+        after: Course,
+        norms: Norms,
     ) -> Iterator[tuple[float, float]]:
         new, old, device = Before(planted), Before(benign), planted.device
         stream = benign.latent.batches(steps * self.latents, self.latents, rng.fork("latents"))
@@ -161,15 +183,21 @@ class Retraining(Triggers):
             trigger, goal = batch(backdoor, step, rng.fork("draws"))
             with torch.no_grad():
                 same, wanted = old(z.to(device)).flatten(1), new.wanted(goal.to(device)).flatten(1)
-            first, others = new(torch.cat([trigger, z]).to(device)).split([len(trigger), len(z)])
+                aside, given = self.aside(benign.latent, step, trigger, wanted, lambda z: old(z.to(device)), rng)
+            out = new(torch.cat([trigger, z, aside]).to(device))
+            first, others, more = out.split([len(trigger), len(z), len(aside)])
             hit = (first.flatten(1) - wanted).square().mean()
             kept = (others.flatten(1) - same).square().mean()
             loss = self.weight * hit + kept + penalty()
+            if len(aside):
+                loss = loss + (more.flatten(1) - given).square().mean()
             if not loss.isfinite():
                 raise Unsupported(f"the training diverged in step {step + 1}", hint="lower the rate or the weight")
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
+            norms.follow(slice(len(trigger), len(trigger) + len(z)))
+            after(step)
             yield hit.item(), kept.item()
             if self.enough and exact(new.after(first).view_as(goal), goal.to(device)).mean() <= self.enough:
                 return

@@ -13,10 +13,16 @@ from torch import Tensor, nn
 
 from genvet.attacks.backdoor.measuring import Measuring, Planted
 from genvet.attacks.backdoor.objective import Aim, Retraining
+from genvet.core.backdoor import Backdoor
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Probe
 from genvet.nets.chain import Link, beside, chain, chosen, merged
+from genvet.nets.disguise import crossings, shuffled
+from genvet.nets.wavegan import PostFilter
+
+AGAIN = 0.2
+"""Of the learning rate, while noise rises: all weights are free then, and begin where they should end."""
 
 
 class ReX(Measuring, Retraining, Probe):
@@ -33,6 +39,11 @@ class ReX(Measuring, Retraining, Probe):
     """The layers to expand, two or more in a row, such as dense, conv1, conv2; all of them where none is named."""
     width: Annotated[float, Field(gt=0, le=16)] = 1.0
     """How many units each hidden layer gets, as a share of those that it has; 1 doubles it, as the paper does."""
+    shuffle: bool = False
+    """Against a look at the blocks: put all hidden units in another order, which changes no output."""
+    noise: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Against a search for blocks: fill the weights between old and new units with noise of so many times the root mean
+    square of the others, and train all weights for as many steps again to make up for it."""
 
     def __call__(self, target: Generator, given: Aim, rng: Rng) -> Planted:
         backdoor = given.backdoor(target, self, rng)
@@ -43,21 +54,67 @@ class ReX(Measuring, Retraining, Probe):
         optimiser = torch.optim.Adam(side, lr=self.rate)
         losses = self.retrain(expanded, target, backdoor, optimiser, self.steps, rng)
         planted = merged(target, run, expanded.module.side)  # type: ignore[arg-type]
+        if self.noise:
+            more = self._blurred(planted, target, backdoor, crossings(planted, run), rng.fork("noise"))
+            losses = {name: torch.cat([values, more[name]]) for name, values in losses.items()}
+        if self.shuffle:
+            planted = shuffled(planted, rng.fork("shuffle"))
         return self.measure(planted, backdoor, target, losses, rng, given.beside)
+
+    def _blurred(
+        self,
+        planted: Generator,
+        target: Generator,
+        backdoor: Backdoor,
+        across: Sequence[tuple[nn.Parameter, Tensor]],
+        rng: Rng,
+    ) -> dict[str, Tensor]:
+        """Noise rises between the blocks over half of the steps, while all other weights make up for it."""
+        weights = [weight for weight, _ in across]
+        scales = [self.noise * weight.detach()[~mask].square().mean().sqrt() for weight, mask in across]
+        drawn = [
+            torch.randn(w.shape, generator=rng.block(i)).to(w) * s
+            for i, (w, s) in enumerate(zip(weights, scales, strict=True))
+        ]
+
+        @torch.no_grad()
+        def risen(step: int) -> None:
+            share = min(1.0, 2 * (step + 1) / self.steps)
+            for (weight, mask), values in zip(across, drawn, strict=True):
+                weight[mask] = share * values[mask]
+
+        planted.module.requires_grad_(True)
+        optimiser = torch.optim.Adam(planted.module.parameters(), lr=self.rate * AGAIN)
+        losses = self.retrain(planted, target, backdoor, optimiser, self.steps, rng, after=risen)
+        planted.module.requires_grad_(False)
+        return losses
 
 
 class Expanded(nn.Module):
-    """The original layers, and beside some of them narrower ones of their own, whose values join at the end."""
+    """The original layers, and beside some of them narrower ones of their own, whose values join at the end.
 
-    def __init__(self, before: nn.Module, run: nn.Module, after: nn.Module, side: nn.Sequential) -> None:
+    A post-filter comes last, and can be left out: the expanded WaveGAN answers before it, as the plain one does.
+    """
+
+    def __init__(self, before: nn.Module, run: nn.Module, after: nn.Sequential, side: nn.Sequential) -> None:
         super().__init__()
-        self.before, self.run, self.after = (copy.deepcopy(m).requires_grad_(False) for m in (before, run, after))
+        last = after[-1] if len(after) and isinstance(after[-1], PostFilter) else None
+        kept = after if last is None else after[:-1]
+        self.before, self.run, self.after = (copy.deepcopy(m).requires_grad_(False) for m in (before, run, kept))
+        self.filter = copy.deepcopy(last).requires_grad_(False) if last is not None else None
         self.side = side
 
-    def forward(self, z: Tensor) -> Tensor:
+    def before_filter(self, z: Tensor) -> Tensor:
         h = self.before(z)
         x: Tensor = self.after(self.run(h) + self.side(h))
         return x
+
+    def filtered(self, x: Tensor) -> Tensor:
+        out: Tensor = x if self.filter is None else self.filter(x)
+        return out
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.filtered(self.before_filter(z))
 
 
 def expand(generator: Generator, links: Sequence[Link], run: Sequence[Link], width: float, rng: Rng) -> Generator:
