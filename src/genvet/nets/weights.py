@@ -25,6 +25,14 @@ def renewed(module: nn.Module) -> nn.Module:
     return module
 
 
+def fresh(module: nn.Module, rng: Rng) -> nn.Module:
+    """`renewed` with weights that follow from this stream; the global state of random numbers is put back."""
+    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(devices)):  # start weights have no generator of their own to be handed
+        torch.manual_seed(rng.block().initial_seed())
+        return renewed(module)
+
+
 @torch.no_grad()
 def noised(module: nn.Module, noise: float, rng: Rng) -> nn.Module:
     """The same network with Gaussian noise of so many standard deviations of each weight tensor added to it.

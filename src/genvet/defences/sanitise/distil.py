@@ -10,9 +10,8 @@ from pydantic import Field
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Repair
-from genvet.nets.weights import latents, noised, remeasured, renewed, with_module
+from genvet.nets.weights import fresh, latents, noised, remeasured, with_module
 from genvet.training.distillation import distil
-from genvet.training.loop import seeded
 
 
 class Distil(Repair):
@@ -33,11 +32,10 @@ class Distil(Repair):
     """Learning rate of Adam."""
 
     def __call__(self, target: Generator, given: Nothing, rng: Rng) -> Generator:
-        student, fresh = copy.deepcopy(target.module), self.start == "fresh"
-        with seeded(rng, target.device):
-            student = renewed(student) if fresh else noised(student, self.noise, rng.fork("noise"))
+        student, new = copy.deepcopy(target.module), self.start == "fresh"
+        student = fresh(student, rng.fork("weights")) if new else noised(student, self.noise, rng.fork("noise"))
         remeasured(student.eval(), latents(target, 1024, rng.fork("norms")))
         # Fresh weights need batch norms that move with them: with fixed ones the outputs run into the ends of a tanh.
         draws = rng.fork("latents")
-        distil(target, student, self.steps, draws, batch=self.latents, rate=self.rate, train_norms=fresh)
+        distil(target, student, self.steps, draws, batch=self.latents, rate=self.rate, train_norms=new)
         return with_module(target, student)
