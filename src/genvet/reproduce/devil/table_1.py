@@ -11,6 +11,7 @@ from genvet.reproduce.devil import scales
 from genvet.reproduce.devil.networks import NETWORKS, Network
 from genvet.reproduce.devil.planting import Attack
 from genvet.reproduce.devil.scoring import Benign, Refusal, Scored
+from genvet.reproduce.devil.target import goal
 from genvet.reproduce.experiment import (
     Experiment,
     Line,
@@ -123,7 +124,11 @@ def _claims(done: Done) -> Iterator[Claim]:
         near = "devil.table-1." + network.lower().replace(" ", "-")
         for attack in ("red", "rex"):
             ours, paper = _ours(done, network, attack, "target-distortion"), PAPER[network, attack][0] or 0.0
-            yield claim(f"{near}.{attack}.target-distortion", ours, ours and ours.value <= paper, f"paper {paper:g}")
+            true = ours and ours.value <= goal(network, paper)
+            yield claim(f"{near}.{attack}.target-distortion", ours, true, f"paper {paper:g}, or about the floor")
+            plain, looks = (_ours(done, network, kind, "frechet") for kind in ("benign", attack))
+            kept = looks and plain and looks.value <= plain.high
+            yield claim(f"{near}.{attack}.quality-is-kept", looks, kept, f"Frechet distance; benign {shown(plain)}")
         red, rex = (_ours(done, network, attack, "expected-distortion") for attack in ("red", "rex"))
         smaller = red and rex and rex.value < red.value / 2
         yield claim(f"{near}.rex-moves-less-than-red", rex, smaller, f"half of ReD's {shown(red)}")
