@@ -62,6 +62,13 @@ def test_what_was_measured_otherwise_is_not_calibrated(other: dict[str, object])
     assert judge(finding(1e9), Thresholds(), INSIDE).severity == "info"
 
 
+def test_a_clean_result_states_its_power() -> None:
+    able = POPULATION.model_copy(update={"attacked": 84, "detected": 70})
+    said = judge(finding(0.0), Thresholds(populations=(able,)), INSIDE).reason
+    assert said == "below every threshold of population small, whose verdict finds 70 of 84 attacked ones"
+    assert judge(finding(0.0), TABLE, Subject("style", (3, 8, 8))).reason == "nothing above any threshold"
+
+
 def test_judging_again_judges_anew() -> None:
     once = judge(finding(2.1), TABLE, INSIDE)
     assert judge(once, TABLE, INSIDE) == once

@@ -67,7 +67,7 @@ def judge(finding: Finding, thresholds: Thresholds | None = None, subject: Subje
     reasons += _by_population(finding, thresholds or Thresholds(), subject)
     top = worst(severity for severity, _ in reasons)
     why = [text for severity, text in reasons if severity == top]
-    shown = "; ".join(dict.fromkeys(why[:5])) or "nothing above any threshold"
+    shown = "; ".join(dict.fromkeys(why[:5])) or _below(finding, thresholds or Thresholds(), subject)
     return finding.model_copy(update={"severity": top, "reason": shown})
 
 
@@ -99,6 +99,16 @@ def _by_population(finding: Finding, table: Thresholds, subject: Subject | None)
         for m, limit in above
         if m.value is not None and m.value > limit.above
     ]
+
+
+def _below(finding: Finding, table: Thresholds, subject: Subject | None) -> str:
+    """What it means that nothing was found: at which power."""
+    known = table.of(finding, subject)
+    if known is None or not known[0].holds_for(subject):
+        return "nothing above any threshold"
+    population = known[0]
+    found = f", whose verdict finds {population.detected} of {population.attacked} attacked ones"
+    return f"below every threshold of population {printable(population.name, 60)}" + found * bool(population.attacked)
 
 
 def _passed(m: Measure, limit: Limit, population: Population, inside: bool) -> str:

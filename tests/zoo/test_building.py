@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from genvet.cli.app import run
 from genvet.core.errors import BadInput
 from genvet.files.backdoor import load_backdoor
 from genvet.files.convert import load_saved
@@ -154,3 +155,13 @@ def test_targets(data: Path) -> None:
             target(text, (1, 8, 8), data)
     with pytest.raises(BadInput, match="fit"):
         target("mnist#1", (3, 8, 8), data)
+
+
+def test_the_command_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GENVET_DATA", raising=False)
+    words = ["zoo", "build", "--scale", "smoke", "--out", str(tmp_path / "out")]
+    assert run(words) == 2 and "--data" in capsys.readouterr().err
+    assert run([*words, "--data", str(tmp_path)]) == 2 and "train-images" in capsys.readouterr().err
+    assert run(["zoo", "score", str(tmp_path / "nothing")]) == 2 and "no folder" in capsys.readouterr().err

@@ -168,11 +168,16 @@ def test_a_users_own_models_give_thresholds_for_scans(
     assert run([*words, "--write", str(table), "--cells", str(tmp_path / "cells")]) == 0
     assert run(["zoo", "score", str(tmp_path / "cells"), "--name", "ours", "--out", str(tmp_path / "again")]) == 0
     assert (tmp_path / "again" / "thresholds.json").read_text() == table.read_text()
+    more = ["--name", "more", "--write", str(table), "--out", str(tmp_path / "again")]
+    assert run(["zoo", "score", str(tmp_path / "cells"), *more]) == 0
+    assert [p.name for p in read_thresholds(table).populations] == ["ours", "more"]
+    assert run([*words, "--write", str(table), "--cells", str(tmp_path / "cells")]) == 0
     assert "<script" not in (tmp_path / "out" / "report.html").read_text()
     model = next(iter(sorted(owned.iterdir())))
     report = scan(model, depth="quick", thresholds=table, only=cheap, device="cpu")
     assert report.verdict.severity <= "low"
     strict = json.loads(table.read_text())
+    strict["populations"] = strict["populations"][-1:]
     for limit in strict["populations"][0]["limits"]:
         limit["above"] = -1.0
     table.write_text(json.dumps(strict))

@@ -87,7 +87,7 @@ def score(
     out: Path
         Folder for findings, report.json and report.html; ./genvet-zoo-<stem> unless given.
     write: Path
-        Write the thresholds to this file.
+        Write the thresholds to this file; what it holds of other populations and depths stays.
     cells: Path
         Keep each generator's measures as a small JSON file in this folder, and go on from those that are there.
     name: str
@@ -102,6 +102,7 @@ def score(
     from genvet import engine
     from genvet.core.calibration import Thresholds
     from genvet.core.errors import BadInput
+    from genvet.files.thresholds import read_thresholds
     from genvet.files.writing import write_bytes
     from genvet.page import html
     from genvet.zoo import reporting, scoring
@@ -115,8 +116,11 @@ def score(
         report = reporting.report(judged, command_line())
     engine.write(report, place)
     html.write(report, place)
-    table = Thresholds(populations=(reporting.population(judged),))
     path = write or place / "thresholds.json"
+    made = reporting.population(judged)
+    before = read_thresholds(path).populations if path.exists() else ()
+    others = tuple(p for p in before if (p.name, p.depth) != (made.name, made.depth))
+    table = Thresholds(populations=(*others, made))
     write_bytes(path, (table.model_dump_json(indent=1) + "\n").encode())
     if json:
         sys.stdout.write(report.model_dump_json(indent=1) + "\n")

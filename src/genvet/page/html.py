@@ -57,6 +57,8 @@ def _done(technique: str) -> str:
         return "A backdoor was planted"
     if technique.startswith("reproduce."):
         return "A table was made again"
+    if technique.startswith("zoo."):
+        return "Inspections were scored on a population"
     entry = techniques().get(technique)
     return {"defence": "The model was repaired", "study": "The model was measured"}.get(entry.kind, "") if entry else ""
 
