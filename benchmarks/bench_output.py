@@ -15,7 +15,10 @@ from sklearn.cluster import KMeans
 from genvet.core.data import Images
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
+from genvet.core.technique import Nothing
 from genvet.inspections.output.brute_force import BruteForce, Known
+from genvet.inspections.output.collapse import Collapse
+from genvet.inspections.output.suspects import Suspects
 from genvet.nets import dcgan
 from genvet.nets.fast import folded, sampler
 from genvet.nets.latent_search import Starts, search
@@ -119,19 +122,32 @@ def memory() -> None:
         print(f"{name:20} peak memory {peaks[0]} MiB for 4,096 samples, {peaks[1]} MiB for 32,768 (aim of BF-OI: flat)")
 
 
-def searches(restarts: int = 6, steps: int = 20) -> None:
-    """OB-OI over all targets and restarts in one batch, and one search after the other."""
+def searches(restarts: int = 6, steps: int = 20, batches: tuple[int, ...] = (8, 32, 128)) -> None:
+    """OB-OI over all targets and restarts in batches of several sizes, and one search after the other."""
     generator, known = folded(network()), targets()
     starts = Starts.of(generator.latent, restarts, Rng(0))
-    rows = TARGETS * len(starts)
-    together = statistics.median(seconds(lambda: search(generator, known.x, starts, steps)) for _ in range(RUNS))
-    apart = seconds(lambda: search(generator, known.x, starts, steps, batch=1))
-    print(f"OB-OI, {rows} searches of {steps} steps: {together:.2f} s in one batch, {apart:.2f} s one at a time")
-    print(f"OB-OI in one batch against one at a time: {apart / together:.1f} times")
+    rows, apart = TARGETS * len(starts), "one at a time"
+    sizes = {f"in batches of up to {n}": n for n in batches} | {apart: 1}
+    works = {name: lambda n=n: search(generator, known.x, starts, steps, n) for name, n in sizes.items()}
+    rounds = [{name: seconds(work) for name, work in works.items()} for _ in range(RUNS)]
+    for name in works:
+        taken = statistics.median(r[name] for r in rounds)
+        print(f"OB-OI, {rows} searches of {steps} steps, {name:25} {taken:8.2f} processor seconds")
+    gain = statistics.median(r[apart] / min(v for k, v in r.items() if k != apart) for r in rounds)
+    print(f"OB-OI in its best batch against one at a time: {gain:.1f} times")
+
+
+def inspections() -> None:
+    """The other searches without a target, at their standard depth."""
+    generator = network()
+    for probe in (Collapse(), Suspects(apart=0.0)):
+        spent = seconds(lambda probe=probe: probe(generator, Nothing(), Rng(0)))
+        print(f"{probe.name()} at standard depth: {spent:.0f} processor seconds")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     throughput()
     searches()
+    inspections()
     memory()

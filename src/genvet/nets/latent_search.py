@@ -79,8 +79,9 @@ def search(
     generator: Generator, images: Tensor, starts: Starts, steps: int, batch: int = 128, space: Space = pixels
 ) -> Found:
     """Search from every start for each of the images (m, *shape). The generator should be `fast.folded`."""
-    numbers = track(parts := torch.arange(len(images) * len(starts)).split(batch), len(parts), "searches")
-    descents = [_search(generator, images, starts, some, steps, space) for some in numbers]
+    numbers = torch.arange(len(images) * len(starts)).split(batch)
+    parts = track(numbers, len(numbers), "searches")
+    descents = [_search(generator, images, starts, some, steps, space) for some in parts]
     shape = (len(images), len(starts))
     return Found(
         value=torch.cat([d.value.cpu() for d in descents]).view(shape),

@@ -183,7 +183,7 @@ class Reconstruct(Probe):
     source: ClassVar[str] = "Devil in the GAN, section III-B, OB-OI, and equation 8 (ReconD)"
     smoke: ClassVar[dict[str, Any]] = {"restarts": 2, "steps": 10}
     depths: ClassVar[dict[str, dict[str, Any] | None]] = {
-        "quick": {"restarts": 3, "steps": 100, "operations": 2e13},
+        "quick": {"restarts": 3, "steps": 100, "operations": 6e12},
         "deep": {"restarts": 20, "steps": 500, "operations": 2e15},
     }
     version: ClassVar[int] = 2
