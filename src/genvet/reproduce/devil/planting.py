@@ -62,7 +62,7 @@ class Plant(Record):
         """Where in a table it stands."""
         told = {"network": network_of(self.parent), "attack": self.attack, "trigger": self.trigger}
         usual = {name: self.probe.model_dump().get(name) for name in ("weight", "share")}
-        return {**told, **usual, "capacity": self.parent.capacity}
+        return {**told, **usual, "capacity": self.parent.recipe.model_dump()["capacity"]}
 
     @property
     def clean(self) -> Clean:
