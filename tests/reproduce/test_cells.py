@@ -49,6 +49,8 @@ class Square(Cell):
     def __call__(self, place: Place) -> Numbers:
         if self.number == -1:
             raise Unsupported("no negative numbers")
+        if self.number == -2:
+            raise ZeroDivisionError("a fault")
         if self.number == 99:
             raise KeyboardInterrupt
         return {"square": self.number**2, "odd": float("nan")}
@@ -84,9 +86,13 @@ def test_another_table_lends_its_cells_but_never_those_of_another_recipe(place: 
 
 
 def test_a_failure_stops_no_other_and_says_why(place: Place) -> None:
-    cells = [Square(number=-1), Square(number=4, broken=True), Square(number=2)]
+    cells = [Square(number=-1), Square(number=-2), Square(number=4, broken=True), Square(number=2)]
     outcome = run(cells, place.cache / "cells", place)
-    assert outcome.failed == {"square--1": "no negative numbers", "square-4": "nothing to train on"}
+    assert outcome.failed == {
+        "square--1": "no negative numbers",
+        "square--2": "ZeroDivisionError: a fault",
+        "square-4": "nothing to train on",
+    }
     assert [cell.name for cell, _ in outcome.done] == ["square-2"] and not outcome.complete
 
 

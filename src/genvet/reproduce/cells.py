@@ -174,8 +174,8 @@ def _made(place: Place, step: Step) -> tuple[str, str]:
     """One step, done, by its name; with the reason where it fails."""
     try:
         step(place)
-    except GenVetError as error:
-        return step.name, printable(error.message)
+    except Exception as error:
+        return step.name, _told(error)
     return step.name, ""
 
 
@@ -184,10 +184,15 @@ def _measured(place: Place, cell: Cell) -> tuple[Cell, tuple[Numbers, float] | s
     began = time.process_time()
     try:
         numbers = cell(place)
-    except GenVetError as error:
-        return cell, printable(error.message)
+    except Exception as error:
+        return cell, _told(error)
     finite = {name: _rounded(value) for name, value in numbers.items()}
     return cell, (finite, time.process_time() - began)
+
+
+def _told(error: Exception) -> str:
+    """Why there are no numbers; a fault of ours by its kind, since the other cells go on."""
+    return printable(error.message if isinstance(error, GenVetError) else f"{type(error).__name__}: {error}", 300)
 
 
 def _rounded(value: float | None) -> float | None:

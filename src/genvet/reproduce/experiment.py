@@ -13,7 +13,6 @@ from genvet.core.report import Claim, Figure, Scalar, Table
 from genvet.reproduce.cells import Cell, Done
 
 Scale = Literal["smoke", "small", "paper"]
-SCALES: tuple[Scale, ...] = ("smoke", "small", "paper")
 
 
 @dataclass(frozen=True)
