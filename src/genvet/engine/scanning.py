@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,7 +225,7 @@ def _finding(run: _Run, step: Step, probe: Probe) -> Finding:
     """From the shelf where an earlier run of the same thing kept it, else made now. Looking at the file is cheap."""
     if isinstance(step.target, ModelFile):
         return assess(probe, step.target, seed=run.seed, out=run.shelf.out)
-    source = hashlib.sha256(step.entry.path.read_bytes()).hexdigest()
+    source = source_hash(step.entry.path)
     what = (run.model.sha256, step.part, run.net, _about(step.target), probe.name(), probe.version, source)
     name = key(version("genvet"), *what, probe.model_dump(mode="json"), run.seed, _hashes(step.have))
     found = run.shelf.recall(name)
@@ -233,6 +234,12 @@ def _finding(run: _Run, step: Step, probe: Probe) -> Finding:
         found = assess(probe, step.target, given, seed=run.seed, out=run.shelf.out, part=step.part)
         run.shelf.keep(name, found)
     return judge(found, run.thresholds, _subject(step.target))
+
+
+@cache
+def source_hash(path: Path) -> str:
+    """SHA-256 of a technique's source, as it was when this process first asked: that is what it runs."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _subject(generator: Generator) -> Subject:

@@ -21,7 +21,7 @@ from genvet.core.progress import track
 from genvet.core.report import Record, Report
 from genvet.core.severity import Severity
 from genvet.core.technique import Technique
-from genvet.engine.scanning import scan
+from genvet.engine.scanning import scan, source_hash
 from genvet.engine.shelf import key
 from genvet.files.load import load
 from genvet.files.writing import write_bytes
@@ -170,7 +170,7 @@ def standing(technique: type[Technique], depth: str) -> str:
 
 def _depends(entry: Entry, depth: str) -> list[str]:
     """What an inspection's numbers depend on: its source, version and settings."""
-    return [standing(entry.load(), depth), hashlib.sha256(entry.path.read_bytes()).hexdigest()]
+    return [standing(entry.load(), depth), source_hash(entry.path)]
 
 
 def _measured(job: Look) -> dict[str, Any]:
