@@ -61,12 +61,16 @@ class Adversarial(Recipe):
             expected = "(n, channels, side, side), with a side that is a multiple of 4"
             raise BadInput("a DCGAN makes square images", expected=expected, got=str(tuple(x.shape)))
         with seeded(rng):
-            generator = dcgan.build(self.latent, self.capacity, x.shape[2], x.shape[1])
+            generator = self.fresh(x)
             critic = dcgan.critic(self.capacity, x.shape[2], x.shape[1])
         duel = Duel(self, generator, critic, x, rng)
         losses, told = run(duel, self, self.steps, x, rng)
         calibrate(duel.averaged, generator, rng)
         return duel.trained(losses, told)
+
+    def fresh(self, x: Tensor) -> Generator:
+        """The generator to train on these images."""
+        return dcgan.build(self.latent, self.capacity, x.shape[2], x.shape[1])
 
 
 class Duel(Rivals):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from torch import Tensor, nn
 
 from genvet.core.classifier import Classifier
 from genvet.core.data import Images, Sounds
@@ -52,6 +54,35 @@ class Clean(Step):
     def generator(self, place: Place) -> Generator:
         """The parent itself."""
         return load_saved(self(place) / "generator.safetensors")
+
+
+class Dropping(Adversarial):
+    """The same recipe, with units of the first hidden layer dropped at random while the generator learns."""
+
+    dropout: float
+    """Their share."""
+
+    def fresh(self, x: Tensor) -> Generator:
+        generator = super().fresh(x)
+        module: Any = generator.module
+        module.relu0 = nn.Sequential(module.relu0, nn.Dropout(self.dropout))  # no weights: files stay those of a DCGAN
+        return generator
+
+
+class Dropped(Clean):
+    """A clean parent that was trained with dropout."""
+
+    dropout: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.parent.name}-dropout{self.dropout:g}"
+
+    def __call__(self, place: Place) -> Path:
+        recipe = Dropping(**self.parent.recipe.model_dump(), dropout=self.dropout)
+        data = self.parent.data
+        file = "generator.safetensors"
+        return _kept(place, self.name, file, recipe, lambda: Shown(samples(place.data, data)), self.parent.seed).parent
 
 
 class Judge(Step):
@@ -133,10 +164,10 @@ class Drums(Step):
         return load_saved(self(place))
 
 
-def _kept(place: Place, name: str, file: str, recipe: Recipe, given: Callable[[], object]) -> Path:
+def _kept(place: Place, name: str, file: str, recipe: Recipe, given: Callable[[], object], seed: int = 1) -> Path:
     """The file that this recipe leaves, trained unless it is there already."""
     path = place.cache / "parents" / name / file
     if not path.is_file():
-        trained: Trained = recipe(given(), Rng(1))
+        trained: Trained = recipe(given(), Rng(seed))
         write(trained, path.parent, {})
     return path

@@ -25,7 +25,7 @@ from genvet.engine.shelf import key
 from genvet.files.backdoor import load_backdoor, save_backdoor
 from genvet.files.convert import load_saved, save, tensor_hash
 from genvet.reproduce.cells import Place
-from genvet.reproduce.devil.networks import Clean, Inverted, network_of
+from genvet.reproduce.devil.networks import Clean, Dropped, Inverted, network_of
 from genvet.reproduce.devil.target import devil
 from genvet.zoo.parents import Parent, samples
 
@@ -62,7 +62,7 @@ class Plant(Record):
         """Where in a table it stands."""
         told = {"network": network_of(self.parent), "attack": self.attack, "trigger": self.trigger}
         usual = {name: self.probe.model_dump().get(name) for name in ("weight", "share")}
-        return {**told, **usual, "capacity": self.parent.recipe.model_dump()["capacity"]}
+        return {**told, **usual, "dropout": 0.0, "capacity": self.parent.recipe.model_dump()["capacity"]}
 
     @property
     def clean(self) -> Clean:
@@ -98,7 +98,20 @@ class Plant(Record):
             "version": self.probe.version,
             "genvet": version("genvet"),
         }
-        return place.cache / "planted" / f"{self.parent.name}.{self.attack}.{key(follows)[:12]}"
+        return place.cache / "planted" / f"{self.clean.name}.{self.attack}.{key(follows)[:12]}"
+
+
+class PlantDropped(Plant):
+    """The same in a parent that was trained with dropout."""
+
+    dropout: float
+
+    def where(self) -> dict[str, Any]:
+        return {**super().where(), "dropout": self.dropout}
+
+    @property
+    def clean(self) -> Clean:
+        return Dropped(parent=self.parent, dropout=self.dropout)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from genvet.catalogue import find
 from genvet.core.generator import Generator
@@ -22,7 +22,7 @@ from genvet.reproduce.devil.scoring import looks
 class Repaired(Cell):
     """One attacked generator after a repair, at every value of one of its settings."""
 
-    plant: Plant
+    plant: SerializeAsAny[Plant]
     repair: str
     """By name: prune, distil or forget."""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -37,7 +37,7 @@ class Repaired(Cell):
     @property
     def name(self) -> str:
         plant = self.plant
-        return f"{plant.parent.name}.{plant.attack}-{plant.number}.{self.repair}"
+        return f"{plant.clean.name}.{plant.attack}-{plant.number}.{self.repair}"
 
     def needs(self) -> tuple[Step, ...]:
         return (self.plant.clean, *([self.judge] if self.judge else []))
