@@ -17,9 +17,12 @@ from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.spectra import Spike
 from genvet.nets.first_layer import first_layer
+from genvet.nets.partition import partition
 
 SHOWN = 30
 """Singular values or eigenvalues in a figure."""
+APART = 0.5
+"""Separation from which on two parts of a network are taken for two networks."""
 NEAR = 0.5
 """Share of a layer's squared weights that a repeated identity must explain, for the layer to be taken for one."""
 
@@ -78,8 +81,8 @@ class Residues(Result):
         if self.compared:
             r = max(self.compared, key=lambda r: r.first)
             said.append(
-                f"Against {r.against}, the residue of {r.name} is the most concentrated: {r.first:.0%} of it has rank "
-                f"1 ({r.size:.2g} of the layer's norm)."
+                f"Beside {r.against}, what {r.name} has is concentrated: {r.first:.0%} of it has rank 1 "
+                f"({r.size:.2g} of that norm)."
             )
         if self.other_shapes:
             said.append(f"Other sizes than the reference: {', '.join(self.other_shapes[:5])}.")
@@ -132,11 +135,11 @@ class InspectResidue(Probe):
         "gap": "weights changed along few directions of z after the training, and hardly along the others",
     }
 
-    shown: int = Field(default=1, ge=0, le=16)
+    shown: int = Field(default=2, ge=0, le=16)
     """How many directions are tried out and shown."""
 
     def __call__(self, target: Generator, given: Given, rng: Rng) -> Residues:
-        found, others = tiled(target), tuple[str, ...]()
+        found, others = [*aside(target), *tiled(target)], tuple[str, ...]()
         if given.reference_model is not None:
             against, others = compared(target, given.reference_model)
             found += against
@@ -147,8 +150,8 @@ class InspectResidue(Probe):
             if not found:
                 raise
             spike, name = None, ""
-        directions = [spike.direction] if spike is not None else []
-        directions += [r.direction for r in sorted(found, key=lambda r: -r.first) if len(r.singular) > 3]
+        directions = [r.direction for r in sorted(found, key=lambda r: -r.first) if len(r.singular) > 3]
+        directions += [spike.direction] if spike is not None else []
         fitting = [d for d in directions if len(d) == target.latent.dim][: self.shown]
         return Residues(tuple(found), spike, name, _along(target, fitting), others)
 
@@ -163,6 +166,20 @@ def compared(target: Generator, reference: Generator) -> tuple[list[Residue], tu
     found = [_residue(n, "the reference", _matrix(ours[n] - theirs[n]), _matrix(theirs[n])) for n in fitting]
     others = tuple(printable(n, 80) for n in ours if n not in fitting)
     return [r for r in found if r.size > 0], others
+
+
+def aside(target: Generator) -> list[Residue]:
+    """Of a layer that reads z: the weights of the units that keep to themselves, where there are any."""
+    try:
+        parts = partition(target)
+    except Unsupported:
+        return []
+    reads = {n: m for n, m in target.module.named_modules() if n in parts.suspect and isinstance(m, nn.Linear)}
+    if parts.separation < APART:
+        return []
+    weights = {n: (m.weight.detach().double().cpu(), parts.suspect[n]) for n, m in reads.items()}
+    weights = {n: (w, mine) for n, (w, mine) in weights.items() if w.shape[1] == target.latent.dim}
+    return [_residue(n, "the rest of the network", w[mine], w[~mine]) for n, (w, mine) in weights.items()]
 
 
 def tiled(target: Generator) -> list[Residue]:
