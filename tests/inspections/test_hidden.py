@@ -98,7 +98,7 @@ def test_only_what_students_agree_on_counts() -> None:
     none = torch.zeros(5, dtype=torch.long)
 
     def disagreement(*which: int) -> float:
-        pair = Pair(generator=generator, students=tuple(students[i] for i in which), batch=4)
+        pair = Pair(generator=generator, students=tuple(students[i] for i in which), batch=4, diversity=1.0)
         return float(pair.measured(z, none).mean())
 
     assert disagreement(0) == pytest.approx(4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -15,71 +14,18 @@ from genvet.core.generator import Generator
 from genvet.core.report import Figure, Measure, Table
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Picture, Probe, Result
-from genvet.maths.descent import descend
 from genvet.maths.distances import squared_distances
-from genvet.maths.probes import smooth_shapes
 from genvet.nets.cost import Cost
+from genvet.nets.disagreement import ORDINARY, PROBES, Hunt, Pair, aside, hunt
 from genvet.nets.fast import batch_size, folded, price
-from genvet.nets.latent_search import Starts, search
 from genvet.nets.outskirts import Outskirts, outskirts
 from genvet.training.distillation import distil, forgetful
 
-PROBES = 84
-"""Images that know nothing of the data: their searches end where the generator is at its strangest."""
-ORDINARY = 1024
 SHOWN = 4
+DRAWS = 256
 LEAST = 100
 """Steps of a student below which its disagreement says nothing."""
 ANGLES = (0, 1, 2, 4, 6, 8, 11, 15, 20, 27, 36, 48, 65, 90)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Pair:
-    """A generator and its students, ready for searches: weights folded, no gradients."""
-
-    generator: Generator
-    students: tuple[Generator, ...]
-    batch: int
-
-    def disagreement(self, z: Tensor, numbers: Tensor) -> Tensor:
-        """How far the generator is from what its students agree on, (n,): sums of squares.
-
-        With several students, the mean product of two students' errors: what each gets wrong on its own cancels.
-        """
-        labels = self.generator.labels_of(numbers)
-        x = self.generator(z, labels).float()
-        errors = [(x - student(z, labels).float()).flatten(1) for student in self.students]
-        if len(errors) == 1:
-            return errors[0].square().sum(1)
-        total = torch.stack(errors).sum(0).square().sum(1) - torch.stack(errors).square().sum((0, 2))
-        return total / (len(errors) * (len(errors) - 1))
-
-    @torch.no_grad()
-    def measured(self, z: Tensor, numbers: Tensor) -> Tensor:
-        """The same for many latents, without gradients, on the CPU."""
-        parts = zip(z.split(self.batch), numbers.split(self.batch), strict=True)
-        return torch.cat([self.disagreement(some.to(self.generator.device), n).cpu() for some, n in parts])
-
-    @torch.no_grad()
-    def pictures(self, z: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """What the generator gives there, and what its students give on average."""
-        z, labels = z.to(self.generator.device), self.generator.labels_of(numbers)
-        answers = torch.stack([student(z, labels).float() for student in self.students]).mean(0)
-        return self.generator(z, labels).float().cpu(), answers.cpu()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Hunt:
-    """Where a generator and its students disagree most, the most first."""
-
-    z: Tensor
-    """(n, dim)."""
-    numbers: Tensor
-    """Which class of a labelled generator each was asked for."""
-    value: Tensor
-    """Disagreements, (n,)."""
-    ordinary: Tensor
-    """Disagreements at draws from the prior."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -87,10 +33,12 @@ class Disagreement(Result):
     """The output that the students know nothing of."""
 
     hunt: Hunt
-    null: float
-    """The largest disagreement in the same search of a student against a student of its own; 0 where none was made."""
+    null: float | None
+    """The strength that the same search finds with a student in the generator's place."""
     diversity: float
     """Mean squared distance of two ordinary samples."""
+    shown: list[int]
+    """Of the hunt's latents, those whose outputs are shown."""
     x: Tensor
     answers: Tensor
     nearest: Tensor
@@ -103,48 +51,55 @@ class Disagreement(Result):
 
     @property
     def strength(self) -> float:
-        return float(self.hunt.value[0]) / max(self.diversity, 1e-12)
+        """Of the output shown first."""
+        return self.hunt.strength / max(self.diversity, 1e-12)
 
     def summary(self) -> str:
-        said = (
-            f"A student that learnt from ordinary latents alone is contradicted most by an output {self.strength:.2f} "
-            "times as far from its own answer as two ordinary samples are from each other"
+        off, calm = float(self.hunt.value[0]) / self.diversity, float(self.hunt.plateau[0])
+        return (
+            f"Inside the typical set, an output was found {off:.2f} times as far from what students of ordinary "
+            f"outputs expect there as two samples are from each other, on a plateau of {calm:.2f} "
+            f"(above 1: calmer than its students); strength {self.strength:.2f}. {self.outskirts} {self.plan} "
+            "A hidden output that is less strong than this, or in whose basin no ascent began, stays unseen."
         )
-        if self.null:
-            said += f" ({self.strength * self.diversity / self.null:.2f} times the same between two students)"
-        return f"{said}. {self.outskirts} {self.plan} A backdoor that the search does not reach stays unseen."
 
     def measures(self) -> tuple[Measure, ...]:
-        middle, n = float(self.hunt.ordinary.median()), len(self.hunt.ordinary)
-        null = self.null / max(self.diversity, 1e-12) if self.null else None
-        of = "of the mean squared distance of two samples"
+        hunt, of, n = self.hunt, "of the mean squared distance of two samples", len(self.hunt.ordinary)
         return (
-            Measure(name="hidden", value=self.strength, unit=of, chance=null),
-            Measure(
-                name="against-null", value=self.strength / null if null else None, note="the same search of a student"
-            ),
+            Measure(name="hidden", value=self.strength, unit=of, chance=self.null, n=len(hunt.z)),
             *self.outskirts.measures(),
-            Measure(name="student-error", value=middle / max(self.diversity, 1e-12), unit=of, n=n, note="median"),
-            Measure(name="found-apart", value=float(self.apart[0]) / max(self.diversity, 1e-12), unit=of),
+            Measure(name="disagreement", value=float(hunt.value.max()) / self.diversity, unit=of, note="largest"),
+            Measure(name="plateau", value=float(hunt.plateau[0]), note="above 1: calmer than its students"),
+            Measure(name="reached", value=float(hunt.reached), unit="ascents", n=len(hunt.z), note="that end alike"),
+            Measure(name="apart", value=float(self.apart[0]) / self.diversity, unit=of, note="from ordinary samples"),
+            Measure(name="student-error", value=float(hunt.ordinary.median()) / self.diversity, unit=of, n=n),
         )
 
     def figures(self) -> tuple[Figure | Picture, ...]:
         rows = torch.stack([self.x, self.answers, self.nearest], 1).flatten(0, 1)
-        captions = tuple(c for v in self.hunt.value.tolist() for c in (f"found, {v:.4g} off", "student", "nearest"))
+        captions = tuple(
+            c for v in self.hunt.value[self.shown].tolist() for c in (f"found, {v:.4g} off", "student", "nearest")
+        )
         caption = "What it gives there, what its students expect there, and its nearest ordinary sample."
         data = {"series": self.path, "x": "angle from the latent found (degrees)", "y": "sum of squares", "log": True}
         return (
-            Picture("Outputs that the students know nothing of", rows, captions[: len(rows)], caption, columns=3),
+            Picture("Outputs that the students know nothing of", rows, captions, caption, columns=3),
             Figure(kind="curve", title="Distance from the found output along the sphere", data=data),
             *self.outskirts.figures(),
         )
 
     def tables(self) -> tuple[Table, ...]:
-        rows = [
-            (i + 1, float(v), float(z.norm()), " ".join(f"{value:.6g}" for value in z.tolist()))
-            for i, (v, z) in enumerate(zip(self.hunt.value[:SHOWN], self.hunt.z, strict=False))
-        ]
-        return (Table(title="Latents found", columns=("rank", "sum of squares", "|z|", "z"), rows=tuple(rows)),)
+        hunt = self.hunt
+        rows = tuple(
+            (
+                float(hunt.value[i]),
+                float(hunt.plateau[i]),
+                float(hunt.z[i].norm()),
+                " ".join(f"{v:.6g}" for v in hunt.z[i].tolist()),
+            )
+            for i in self.shown
+        )
+        return (Table(title="Latents found", columns=("sum of squares", "plateau", "|z|", "z"), rows=rows),)
 
     @property
     def queries(self) -> int:
@@ -158,7 +113,15 @@ class Hidden(Probe):
     smoke: ClassVar[dict[str, Any]] = {"steps": 20, "search": 4, "starts": 8, "nulls": 1}
     depths: ClassVar[dict[str, dict[str, Any] | None]] = {
         "quick": {"steps": 250, "students": 1, "restarts": 1, "search": 40, "starts": 32, "operations": 6e12},
-        "deep": {"students": 3, "steps": 2000, "restarts": 5, "search": 200, "starts": 256, "operations": 2e15},
+        "deep": {
+            "students": 3,
+            "steps": 2000,
+            "restarts": 5,
+            "search": 200,
+            "starts": 256,
+            "nulls": 1,
+            "operations": 2e15,
+        },
     }
     signals: ClassVar[dict[str, str]] = {
         "hidden": "an output inside the typical set that its students contradict",
@@ -186,9 +149,9 @@ class Hidden(Probe):
         cost = price(target)
         plan = self.affordable(cost)
         pair = plan.taught(target, cost, rng.fork("students"))
-        hunt = plan.hunt(pair, rng.fork("hunt"))
-        nulls = [plan.null(pair.students[0], cost, rng.fork(f"null {i}")) for i in range(plan.nulls)]
-        return _result(target, pair, hunt, max(nulls, default=0.0), plan, rng)
+        found = plan._hunt(pair, rng.fork("hunt"))
+        nulls = [plan.null(pair.taught[0], cost, rng.fork(f"null {i}")) for i in range(plan.nulls)]
+        return _result(pair, found, max(nulls, default=None), plan, rng)
 
     def affordable(self, cost: Cost) -> Hidden:
         """The same with fewer nulls, then fewer steps, as the operations allow; raises TooCostly below 100 steps."""
@@ -212,64 +175,45 @@ class Hidden(Probe):
 
     def taught(self, teacher: Generator, cost: Cost, rng: Rng) -> Pair:
         """The generator with students of its own."""
-        students = []
+        taught = []
         for i in range(self.students):
-            module = forgetful(teacher, rng.fork(f"noise {i}"))
-            distil(teacher, module, self.steps, rng.fork(f"latents {i}"))
-            students.append(folded(replace(teacher, module=module)))
-        return Pair(generator=folded(teacher), students=tuple(students), batch=batch_size(cost))
+            taught.append(replace(teacher, module=forgetful(teacher, rng.fork(f"noise {i}"))))
+            distil(teacher, taught[i].module, self.steps, rng.fork(f"latents {i}"))
+        samples = teacher.sample(DRAWS, rng.fork("diversity"), batch_size(cost))
+        diversity = float(2 * samples.flatten(1).var(0).sum())
+        return Pair(
+            generator=folded(teacher),
+            students=tuple(map(folded, taught)),
+            batch=batch_size(cost),
+            diversity=max(diversity, 1e-9),
+            taught=tuple(taught),
+        )
 
     def null(self, student: Generator, cost: Cost, rng: Rng) -> float:
-        """The largest disagreement that the same search finds between a student and students of its own."""
+        """The strength that the same search finds where a student takes the generator's place."""
         pair = self.taught(student, cost, rng.fork("students"))
-        return float(self.hunt(pair, rng.fork("hunt")).value[0])
+        return self._hunt(pair, rng.fork("hunt")).strength / pair.diversity
 
-    def hunt(self, pair: Pair, rng: Rng) -> Hunt:
-        """Ends of searches for probe images, and draws: those that disagree most are driven further."""
-        latent = pair.generator.latent
-        drawn, count = latent.sample(0, ORDINARY, rng.fork("draws")), self.restarts
-        rate = torch.full((count, 1), 0.05 if latent.distribution == "uniform" else 0.1)
-        typical = torch.ones(count, 1, dtype=torch.bool)
-        starts = Starts(latent.sample(0, count, rng.fork("starts")), rate, typical, ("prior",) * count)
-        shapes = smooth_shapes(PROBES, pair.generator.shape, rng.fork("probes").block())
-        ends = search(pair.generator, shapes, starts, self.search, pair.batch).z.flatten(0, 1)
-        # Half from each: ends disagree more to begin with, and draws are driven further.
-        kinds = ((drawn, torch.arange(ORDINARY)), (ends, torch.arange(count).repeat(PROBES)))
-        values = [pair.measured(*kind) for kind in kinds]
-        best = [value.topk(min(-(-self.starts // 2), len(value))).indices for value in values]
-        z = torch.cat([kind[0][rows] for kind, rows in zip(kinds, best, strict=True)])
-        numbers = torch.cat([kind[1][rows] for kind, rows in zip(kinds, best, strict=True)])
-        found = [
-            descend(
-                lambda at, n=n: -pair.disagreement(at, n),
-                some.to(pair.generator.device),
-                self.search,
-                rate[:1].to(pair.generator.device),
-                latent.project,
-            )
-            for some, n in zip(z.split(pair.batch), numbers.split(pair.batch), strict=True)
-        ]
-        value = -torch.cat([d.value.cpu() for d in found])
-        order = value.argsort(descending=True, stable=True)
-        z = torch.cat([d.z.cpu() for d in found])[order]
-        return Hunt(z=z, numbers=numbers[order], value=value[order], ordinary=values[0])
+    def _hunt(self, pair: Pair, rng: Rng) -> Hunt:
+        return hunt(pair, self.restarts, self.search, self.starts, rng)
 
 
-def _result(target: Generator, pair: Pair, hunt: Hunt, null: float, plan: Hidden, rng: Rng) -> Disagreement:
+def _result(pair: Pair, hunt: Hunt, null: float | None, plan: Hidden, rng: Rng) -> Disagreement:
     samples = pair.generator.sample(ORDINARY, rng.fork("hunt").fork("draws"), pair.batch)
-    diversity = float(2 * samples.flatten(1).var(0).sum())
-    x, answers = pair.pictures(hunt.z[:SHOWN], hunt.numbers[:SHOWN])
+    shown = hunt.distinct(SHOWN)
+    x, answers = pair.pictures(hunt.z[shown], hunt.numbers[shown])
     distance = squared_distances(x.flatten(1), samples.flatten(1))
     students = f"{plan.students} student{'s' * (plan.students > 1)} of {plan.steps:,} steps"
     return Disagreement(
         hunt=hunt,
         null=null,
-        diversity=diversity,
+        diversity=pair.diversity,
+        shown=shown,
         x=x,
         answers=answers,
         nearest=samples[distance.argmin(1)],
         apart=distance.amin(1),
-        outskirts=outskirts(pair.generator, pair.measured, diversity, pair.batch, rng.fork("outskirts")),
+        outskirts=outskirts(pair.generator, pair.measured, pair.diversity, pair.batch, rng.fork("outskirts")),
         path=_path(pair, hunt, rng.fork("path")),
         plan=f"{students}; {len(hunt.z)} ascents of {plan.search} steps.",
         spent=int(plan._work()),
@@ -281,11 +225,9 @@ def _path(pair: Pair, hunt: Hunt, rng: Rng, ways: int = 8) -> dict[str, list[lis
     along great circles through it: medians over directions. A backdoor is a plateau with a cliff (Figure 6)."""
     z, number = hunt.z[:1], hunt.numbers[:1]
     away = pair.generator.latent.sample(0, ways, rng)
-    away = away - (away @ z.T) * z / z.square().sum().clamp_min(1e-12)
-    away = away * z.norm() / away.norm(dim=1, keepdim=True).clamp_min(1e-12)
     series: dict[str, list[list[float]]] = {"generator": [[], []], "student": [[], []]}
     for angle in ANGLES[1:]:
-        at = math.cos(math.radians(angle)) * z + math.sin(math.radians(angle)) * away
+        at = aside(z.expand(ways, -1), away, angle)
         here, there = pair.pictures(z, number), pair.pictures(at, number.expand(ways))
         for (angles, values), a, b in zip(series.values(), here, there, strict=True):
             angles.append(angle)
