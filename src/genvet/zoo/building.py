@@ -97,17 +97,23 @@ def build(scale: Scale, data: Path, out: Path, jobs: int = 1) -> Manifest:
     `out`/parents already, under their names, are taken as they are where their training record fits.
     """
     members = population(scale)
-    try:
-        for grown in (parents(scale), _others(members, scale)):
+    for grown in (parents(scale), _others(members, scale)):
+        try:
             todo = [Training(p, data, out / PARENTS) for p in grown]
             list(track(spread(train, todo, jobs), len(todo), "parents"))
             ours = [m for m in members if m.parent in grown]
             missing = [Job(m, data, out) for m in ours if (old := kept(out, m)) is None or old.problem]
             done = len(ours) - len(missing)
             list(track(spread(make, missing, jobs), len(ours), "members", start=done))
-    finally:
-        manifest = Manifest(scale=scale, members=tuple(filter(None, (kept(out, m) for m in members))))
-        write_bytes(out / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
+        finally:
+            manifest = record(scale, members, out)
+    return manifest
+
+
+def record(scale: Scale, members: Sequence[Member], out: Path) -> Manifest:
+    """Write down what there is."""
+    manifest = Manifest(scale=scale, members=tuple(filter(None, (kept(out, m) for m in members))))
+    write_bytes(out / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
     return manifest
 
 
