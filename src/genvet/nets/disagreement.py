@@ -20,8 +20,8 @@ PROBES = 84
 """Images that know nothing of the data: their searches end where the generator is at its strangest."""
 ORDINARY = 1024
 TILT, WAYS, STILL = 20.0, 9, 0.01
-"""Degrees and directions of the steps aside by which a plateau is told, and a share of the diversity below which changes
-are none."""
+"""Degrees and directions of the steps aside by which a plateau is told, and a share of the diversity below which
+changes are none."""
 MOST = 2.0
 """The most that a plateau counts for. None counts for 1, since not every backdoor has one (measured: 1.46 and 0.49)."""
 
@@ -69,7 +69,8 @@ class Pair:
             there = self.pictures(aside(z, one[None], TILT), numbers)
             changes.append(torch.stack([(b - a).square().flatten(1).sum(1) for a, b in zip(here, there, strict=True)]))
         generator, students = torch.stack(changes).median(0).values + STILL * self.diversity
-        return students / generator
+        calmer: Tensor = students / generator
+        return calmer
 
     def pictures(self, z: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """What the generator gives there, and what its students give on average."""
@@ -173,4 +174,4 @@ def typical(latent: Latent, z: Tensor) -> Tensor:
     if latent.distribution != "normal":
         return latent.project(z)
     norm, radius = z.norm(dim=1, keepdim=True).clamp_min(1e-12), math.sqrt(latent.dim)
-    return z * norm.clamp(max(radius - math.sqrt(0.5), 0.0), radius + math.sqrt(0.5)) / norm
+    return z.mul(norm.clamp(max(radius - math.sqrt(0.5), 0.0), radius + math.sqrt(0.5)) / norm)
