@@ -19,7 +19,6 @@ from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.maths.spectra import balanced, cut, second
 from genvet.nets.chain import Link, chain, pieces
-from genvet.nets.wavegan import WaveGAN
 
 LONGEST = 6
 """Layers in a row that are looked at together."""
@@ -121,18 +120,12 @@ def partition(generator: Generator) -> Partition:
 
 def mixings(generator: Generator) -> list[Mixing]:
     """The layers that mix units, from z to x; raises Unsupported where the network is no chain of standard layers."""
-    if isinstance(generator.module, WaveGAN):
-        net = generator.module
-        layers: list[tuple[str, nn.Module]] = [("dense", net.dense)]
-        layers += [(f"up.{i}", up) for i, up in enumerate(net.up)]
-        named = [(name, layer, 0) for name, layer in layers]
-    else:
-        named = [(piece[0].name, piece[0].layer, _units(piece)) for piece in pieces(_from_first(chain(generator)))]
+    named = [(piece[0].name, piece[0].layer, _units(piece)) for piece in pieces(_from_first(chain(generator)))]
     if len(named) < 2:
         raise Unsupported("the network has fewer than two layers that mix units", hint="nothing can be apart")
     made, before = [], _inputs(named[0][1])
     for (name, layer, units), after in zip(named, [*named[1:], None], strict=True):
-        behind = min(units or _outputs(layer), _outputs(layer), _inputs(after[1]) if after else _outputs(layer))
+        behind = min(units, _outputs(layer), _inputs(after[1]) if after else _outputs(layer))
         made.append(Mixing(name, layer, _strength(layer, behind, before)))
         before = behind
     return made
