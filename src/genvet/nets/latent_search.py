@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,14 +12,7 @@ from genvet.core.latent import Latent
 from genvet.core.progress import track
 from genvet.core.rng import Rng
 from genvet.maths.descent import Descent, descend, masked
-
-Space = Callable[[Tensor], Tensor]
-"""Samples (n, *shape) -> rows (n, d), whose squared distances are searched in."""
-
-
-def pixels(x: Tensor) -> Tensor:
-    """The space of the paper's ReconD."""
-    return x.flatten(1)
+from genvet.maths.likeness import Distance, square
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +68,12 @@ class Found:
 
 
 def search(
-    generator: Generator, images: Tensor, starts: Starts, steps: int, batch: int = 128, space: Space = pixels
+    generator: Generator, images: Tensor, starts: Starts, steps: int, batch: int = 128, distance: Distance = square
 ) -> Found:
     """Search from every start for each of the images (m, *shape). The generator should be `fast.folded`."""
     numbers = torch.arange(len(images) * len(starts)).split(batch)
     parts = track(numbers, len(numbers), "searches")
-    descents = [_search(generator, images, starts, some, steps, space) for some in parts]
+    descents = [_search(generator, images, starts, some, steps, distance) for some in parts]
     shape = (len(images), len(starts))
     return Found(
         value=torch.cat([d.value.cpu() for d in descents]).view(shape),
@@ -90,15 +82,17 @@ def search(
     )
 
 
-def _search(generator: Generator, images: Tensor, starts: Starts, numbers: Tensor, steps: int, space: Space) -> Descent:
+def _search(
+    generator: Generator, images: Tensor, starts: Starts, numbers: Tensor, steps: int, distance: Distance
+) -> Descent:
     """The searches of these numbers: each image has as many as there are starts, one after the other."""
     device = generator.device
     image, start = numbers // len(starts), numbers % len(starts)
-    target, typical = space(images[image].to(device)), starts.typical[start].to(device)
+    target, typical = images[image].to(device), starts.typical[start].to(device)
     labels = generator.labels_of(start)  # each start has a class of its own, as far as they go
 
     def loss(z: Tensor) -> Tensor:
-        return (space(generator(z, labels).float()) - target).square().sum(1)
+        return distance(generator(z, labels).float(), target)
 
     def project(z: Tensor) -> Tensor:
         return torch.where(typical, generator.latent.project(z), z)

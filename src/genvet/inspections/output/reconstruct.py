@@ -21,11 +21,11 @@ from genvet.core.report import Figure, Measure, Table
 from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.distances import squared_distances
-from genvet.maths.fourier import magnitudes
+from genvet.maths.likeness import Likeness, aligned, softly_aligned, square
 from genvet.maths.probes import smooth_shapes
 from genvet.maths.statistics import rank_p_value
 from genvet.nets.fast import batch_size, folded, price, sampler, stream
-from genvet.nets.latent_search import Found, Space, Starts, images_at, masked_share, pixels, search
+from genvet.nets.latent_search import Found, Starts, images_at, masked_share, search
 from genvet.nets.suspect_search import suspect_starts
 
 CONTROLS = 99
@@ -54,6 +54,8 @@ class Reached:
     targets: tuple[int, ...]
     found: Found
     images: Tensor
+    nearest: Tensor
+    """Of each target, the distance of its image."""
     ordinary: Tensor
     """Distance of each target from the nearest of ordinary samples."""
     values: int
@@ -67,14 +69,14 @@ class Reached:
 
     @property
     def error(self) -> Tensor:
-        return self.found.nearest / self.values
+        return self.nearest / self.values
 
     def measures(self, names: tuple[str, ...]) -> Iterator[Measure]:
-        unit = "share of the norm" if self.space else "mean square"
+        unit = "share of the norm" if self.space == "features" else "mean square"
         for row, i in enumerate(self.targets):
             name = f"target-{i}.{self.space}" if self.space else f"target-{i}"
             yield Measure(name=f"error.{name}", value=float(self.error[row]), unit=unit, note=names[i])
-            nearer = float(self.found.nearest[row]) / max(float(self.ordinary[row]), 1e-12)
+            nearer = float(self.nearest[row]) / max(float(self.ordinary[row]), 1e-12)
             yield Measure(name=f"nearer.{name}", value=nearer, note="against the nearest ordinary sample")
             p, n = (self.p[row], CONTROLS) if self.p else (None, None)
             yield Measure(name=f"p.{name}", value=p, n=n, note=self.weak)
@@ -104,8 +106,8 @@ class Reconstruction(Result):
         if self.also and self.also.p:
             row = int(self.also.error.argmin())
             name = self.names[self.also.targets[row]]
-            said += f". By {self.also.space}, which shifts and files do not change, it comes within"
-            said += f" {self.also.error[row]:.2g} of {name}" + self._among(self.also, row)
+            told = "Shifted and brightened to fit" if self.also.space == "aligned" else "By features"
+            said += f". {told}, it comes within {self.also.error[row]:.2g} of {name}" + self._among(self.also, row)
         blind = " Gradients are masked: the search was blind, and finding nothing means nothing."
         return f"{said}. {self.plan}" + blind * (self.masked > 0.5)
 
@@ -139,14 +141,14 @@ class Reconstruction(Result):
         )
 
     def _pairs(self, reached: Reached) -> Picture:
-        rows = reached.found.nearest.argsort(stable=True)[:SHOWN].tolist()
+        rows = reached.nearest.argsort(stable=True)[:SHOWN].tolist()
         of = [reached.targets[row] for row in rows]
         pairs = torch.stack([self.targets[of], reached.images[rows]], 1).flatten(0, 1)
         captions = tuple(
-            c for row, i in zip(rows, of, strict=True) for c in (self.names[i], f"at {reached.found.nearest[row]:.4g}")
+            c for row, i in zip(rows, of, strict=True) for c in (self.names[i], f"at {reached.nearest[row]:.4g}")
         )
         caption = "Each target, and the nearest that was reached; the best reached first."
-        title = "Targets and reconstructions" + f", by {reached.space}" * bool(reached.space)
+        title = "Targets and reconstructions" + f", {reached.space}" * bool(reached.space)
         return Picture(title, pairs, captions, caption)
 
     def _curve(self, i: int) -> Figure:
@@ -194,9 +196,9 @@ class Reconstruct(Probe):
     """Where a part of the network is suspect, so many more start where it responds most."""
     steps: int = Field(default=200, ge=1)
     """Steps of Adam in each search."""
-    also: Literal["nothing", "spectrum", "features"] = "spectrum"
-    """Where else to look for targets that are not reached pixel by pixel: by their Fourier magnitudes, which shifts,
-    brightness and compression hardly change, or by the features of a classifier that is given."""
+    also: Literal["nothing", "aligned", "features"] = "aligned"
+    """How else to look for targets that are not reached pixel by pixel: shifted, stretched and brightened to fit, or
+    by the features of a classifier that is given."""
     operations: float = Field(default=1e14, gt=0)
     """Where it costs more floating-point operations, restarts fall to 1, then steps to 50, then controls, then all;
     in each space."""
@@ -209,9 +211,9 @@ class Reconstruct(Probe):
         starts = search.starts(restarts)
         plain = search.reached(targets, starts, steps, given.reference)
         far = [i for i, error in enumerate(plain.error.tolist()) if not error <= self.near]
-        space, also = _space(self.also, given.classifier), None
-        if far and space:
-            also = search.reached(targets[far], starts, steps, given.reference, self.also, space)
+        other, also = _likeness(self.also, given.classifier, targets[0].numel()), None
+        if far and other:
+            also = search.reached(targets[far], starts, steps, given.reference, other)
             also = replace(also, targets=tuple(far))
         return Reconstruction(
             names=tuple(printable(name, 60) for name in given.targets.names),
@@ -224,15 +226,19 @@ class Reconstruct(Probe):
         )
 
 
-def _space(name: str, classifier: Classifier | None) -> Space | None:
-    """Rows of norm 1, so that an error means the same in each; None for nothing."""
-    if name == "spectrum":
-        return magnitudes
+def _likeness(name: str, classifier: Classifier | None, values: int) -> Likeness | None:
+    """None for nothing."""
     if name == "nothing":
         return None
+    if name == "aligned":
+        return Likeness(name, softly_aligned, aligned, values)
     if classifier is None:
-        raise BadInput("there is no classifier to take features from", expected="a classifier", hint="also: spectrum")
-    return lambda x: normalize(classifier.features(x), dim=1)
+        raise BadInput("there is no classifier to take features from", expected="a classifier", hint="also: aligned")
+
+    def apart(x: Tensor, t: Tensor) -> Tensor:
+        return square(normalize(classifier.features(x), dim=1), normalize(classifier.features(t), dim=1))
+
+    return Likeness(name, apart, apart, 1)
 
 
 class _Search:
@@ -272,30 +278,32 @@ class _Search:
         raise TooCostly(f"searching for {images} targets", cost=least, allowed=self.config.operations, hint=hint)
 
     def reached(
-        self,
-        targets: Tensor,
-        starts: Starts,
-        steps: int,
-        reference: Images | None,
-        name: str = "",
-        space: Space = pixels,
+        self, targets: Tensor, starts: Starts, steps: int, reference: Images | None, likeness: Likeness | None = None
     ) -> Reached:
-        """The searches for these targets in one space; calibrated, where any came near."""
-        found = search(self.generator, targets, starts, steps, self.batch, space)
+        """The searches for these targets; calibrated, where any came near."""
+        likeness = likeness or Likeness("", square, square, targets[0].numel())
+        found = search(self.generator, targets, starts, steps, self.batch, likeness.search)
         count = int(max(64, min(1024, self.config.operations // self.cost.operations)))
+        images = images_at(self.generator, *found.best())
         plain = Reached(
-            space=name,
+            space=likeness.name,
             targets=tuple(range(len(targets))),
             found=found,
-            images=images_at(self.generator, *found.best()),
-            ordinary=self._ordinary(targets, count, space),
-            values=1 if name else targets[0].numel(),
+            images=images,
+            nearest=self._exactly(likeness, images, targets),
+            ordinary=self._ordinary(targets, count, likeness),
+            values=likeness.values,
             spent=found.path.numel() + count,
         )
         near = (plain.error <= self.config.near).any()
-        return self._calibrated(plain, targets, reference, space) if near else plain
+        return self._calibrated(plain, targets, reference, likeness) if near else plain
 
-    def _calibrated(self, plain: Reached, targets: Tensor, reference: Images | None, space: Space) -> Reached:
+    @torch.no_grad()
+    def _exactly(self, likeness: Likeness, images: Tensor, targets: Tensor) -> Tensor:
+        device = self.generator.device
+        return likeness.exact(images.to(device), targets.to(device)).cpu()
+
+    def _calibrated(self, plain: Reached, targets: Tensor, reference: Images | None, likeness: Likeness) -> Reached:
         """The same search for control images. A target counts by its rank among them, by distance and by how much
         nearer it came than an ordinary sample: the larger of the two p-values, so that a mere simple image gains
         nothing."""
@@ -304,22 +312,21 @@ class _Search:
             return replace(plain, weak="control images cost too much at this depth")
         images, weak = _controls(targets, reference, self.rng.fork("controls"))
         everything = torch.cat([targets, images])
-        found = search(self.generator, everything, self.starts(plan[0]), plan[1], self.batch, space)
-        ordinary = self._ordinary(everything, 1024, space)
-        near, nearer, m = found.nearest, found.nearest / ordinary.clamp_min(1e-12), len(targets)
+        found = search(self.generator, everything, self.starts(plan[0]), plan[1], self.batch, likeness.search)
+        near = self._exactly(likeness, images_at(self.generator, *found.best()), everything)
+        nearer, m = near / self._ordinary(everything, 1024, likeness).clamp_min(1e-12), len(targets)
         p = [max(rank_p_value(float(v[i]), v[m:].tolist()) for v in (near, nearer)) for i in range(m)]
         spent = plain.spent + found.path.numel() + 1024
         return replace(plain, controls=near[m:], p=tuple(p), weak=weak, spent=spent)
 
     @torch.inference_mode()
-    def _ordinary(self, images: Tensor, count: int, space: Space) -> Tensor:
+    def _ordinary(self, images: Tensor, count: int, likeness: Likeness) -> Tensor:
         """Distance of each image from the nearest of `count` ordinary samples."""
         target, rng = self.target, self.rng.fork("ordinary")
         first = target.latent.sample(0, min(16, self.batch), rng)
         fast = sampler(target, first, target.latent.labels(0, len(first)))
-        rows = space(images.to(target.device))
-        passing = stream(fast, count, rng, self.batch)
-        return torch.stack([squared_distances(space(x), rows).amin(0) for _, x in passing]).amin(0).cpu()
+        images, passing = images.to(target.device), stream(fast, count, rng, self.batch)
+        return torch.stack([likeness.pairs(x, images).amin(0) for _, x in passing]).amin(0).cpu()
 
 
 def _controls(targets: Tensor, reference: Images | None, rng: Rng) -> tuple[Tensor, str]:
