@@ -18,8 +18,10 @@ from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing
-from genvet.inspections.output.hidden import Disagreement, Hidden, Pair
+from genvet.inspections.output.hidden import Disagreement, Hidden
 from genvet.nets.cost import Cost
+from genvet.nets.disagreement import Pair, strengths
+from genvet.nets.outskirts import outskirts
 
 SIDE, DIM = 8, 16
 CONFIG = {"steps": 500, "restarts": 1, "search": 40, "starts": 32, "nulls": 0}
@@ -130,3 +132,29 @@ def test_what_costs_too_much_is_cut_and_then_refused() -> None:
     assert fewer.nulls == 0 and 100 <= fewer.steps < whole.steps
     with pytest.raises(TooCostly):
         Hidden(operations=1e11).affordable(cost)
+
+
+class OnlyFar(nn.Module):
+    """A network that gives something mild where every number of z is large, and is itself elsewhere."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        x: torch.Tensor = self.net(z)
+        return torch.where((z > 50).all(1)[:, None, None, None], 0.9 * target(), x)
+
+
+def test_equal_numbers_far_outside_are_compared_with_drawn_signs() -> None:
+    def far(generator: Generator) -> float:
+        seen = outskirts(generator, lambda z, _: torch.zeros(len(z)), 1.0, 64, Rng(0))
+        return seen.far
+
+    honest_one = clean()
+    assert far(replace(honest_one, module=OnlyFar(honest_one.module))) > 6 > far(honest_one)
+
+
+def test_a_plateau_adds_and_none_takes_nothing_away() -> None:
+    values = strengths(torch.ones(4), torch.tensor([0.3, 1.0, 1.5, 9.0]))
+    assert values.tolist() == [1.0, 1.0, 1.5, 2.0]
