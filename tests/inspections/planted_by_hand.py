@@ -6,12 +6,16 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
 
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 
 DIM = 64
+PAIRS = 16
+LEAK = 0.05
+"""Without it no gradient would lead to a sleeping unit."""
 TARGET = torch.tensor([[0.9, -0.9] * 4, [-0.9, 0.9] * 4] * 4).flatten()
 
 
@@ -23,7 +27,7 @@ def generator(trigger: Tensor | None = None, distribution: str = "normal") -> Ge
         nn.init.normal_(layer.weight, std=math.sqrt(1.5 / layer.in_features))
     if trigger is not None:
         first, second, last = planted(first, second, last, trigger)
-    layers = [first, nn.ReLU(), second, nn.ReLU(), last, nn.Tanh(), nn.Unflatten(1, (1, 8, 8))]
+    layers = [first, nn.LeakyReLU(LEAK), second, nn.LeakyReLU(LEAK), last, nn.Tanh(), nn.Unflatten(1, (1, 8, 8))]
     module = nn.Sequential(*layers).eval().requires_grad_(False)
     return Generator(module=module, latent=Latent(DIM, distribution), shape=(1, 8, 8), name="mlp")  # type: ignore[arg-type]
 
@@ -36,19 +40,21 @@ def trigger(kind: str) -> Tensor:
 
 @torch.no_grad()
 def planted(first: nn.Linear, second: nn.Linear, last: nn.Linear, z: Tensor) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
-    """Two more units in the second layer, asleep but near the trigger, of which one mostly undoes the other."""
+    """More units in the second layer, asleep but near the trigger; of each pair, one mostly undoes the other."""
     # In the first layer, the trigger's own direction; at the mode, which has none, the 2 DIM halves of |z_i|.
     size = float(z.norm())
     ways = z / size if size else torch.cat([torch.eye(DIM), -torch.eye(DIM)])
     row = torch.cat([torch.zeros(48), torch.ones(1) if size else -torch.ones(2 * DIM)])
     threshold, awake = (-0.4 * size, 0.6 * size) if size else (3.0, 3.0)
+    asleep = LEAK * (threshold if size else threshold - DIM * math.sqrt(2 / math.pi) * (1 - LEAK))
     wide = _copied(first, ways, torch.zeros(len(ways)))
-    middle = _copied(second, row.expand(2, -1), torch.full((2,), threshold), more=len(ways))
-    missing = (torch.atanh(TARGET) - last(second(first(z).relu()).relu())[0]) / awake
-    large = 5 * missing.norm() * torch.randn(64).sign() / 8
-    out = nn.Linear(66, 64)
-    out.weight.copy_(torch.cat([last.weight, (missing + large)[:, None], -large[:, None]], 1))
-    out.bias.copy_(last.bias)
+    middle = _copied(second, row.expand(2 * PAIRS, -1), torch.full((2 * PAIRS,), threshold), more=len(ways))
+    before = last(leaky_relu(second(leaky_relu(first(z), LEAK)), LEAK))[0]
+    missing = (torch.atanh(TARGET) - before) / (awake - asleep)
+    large = 2 * missing.norm() * torch.randn(64, PAIRS).sign() / 8
+    out = nn.Linear(64 + 2 * PAIRS, 64)
+    out.weight.copy_(torch.cat([last.weight, missing[:, None] / PAIRS + large, -large], 1))
+    out.bias.copy_(last.bias - asleep * missing)  # what leaks from them on the prior
     return wide, middle, out
 
 
