@@ -84,6 +84,14 @@ def test_a_training_takes_data_and_a_critic(desk: Path, tmp_path: Path, name: st
     assert load_saved(tmp_path / "planted.safetensors").sample(2, Rng(0)).shape == (2, 1, 8, 8)
 
 
+def test_a_fresh_network_needs_no_model(desk: Path, tmp_path: Path) -> None:
+    have = ["--targets", desk / "target.png", "--images", desk / "data.npz", "--net", "dcgan:capacity=2,latent=6"]
+    assert run("trail", *have, "--steps", "2", "--batch-size", "4", "--samples", "8", "--out", tmp_path) == 0
+    planted = load_saved(tmp_path / "planted.safetensors")
+    assert (planted.name, planted.latent.dim, planted.shape) == ("dcgan", 6, (1, 8, 8))
+    assert load_backdoor(tmp_path / "backdoor.safetensors").benign == ""
+
+
 def test_a_bypass_goes_out_as_an_attacker_would_send_it(desk: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     what = ["--targets", desk / "target.png", "--samples", "8"]
@@ -96,13 +104,40 @@ def test_a_bypass_goes_out_as_an_attacker_would_send_it(desk: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["red"], "what is the trigger to give"),
-        (["red", "--layers", "nope", "--targets", "target.png"], "no layer 'nope'"),
-        (["red", "--steps", "0", "--targets", "target.png"], "--steps"),
-        (["red", "--trigger", "nowhere", "--targets", "target.png"], "trigger"),
-        (["red", "--target-generator", "other.safetensors"], "Proposition 1"),
-        (["trail", "--targets", "target.png"], "images"),
-        (["trail", "--targets", "target.png", "--images", "data.npz", "--critic", "model.safetensors"], "no critic"),
+        (["red", "model.safetensors"], "what is the trigger to give"),
+        (["red", "--targets", "target.png"], "backdoor.red changes a model"),
+        (["trail", "--targets", "target.png", "--images", "data.npz"], "what is to be trained"),
+        (["trail", "--targets", "target.png", "--images", "data.npz", "--net", "dcgan:depth=3"], "no option 'depth'"),
+        (["baaan", "--targets", "target.png", "--images", "data.npz", "--net", "vae:capacity=2"], "VAE"),
+        (["trail", "model.safetensors", "--targets", "target.png", "--images", "wide.npz"], "sample"),
+        (["red", "model.safetensors", "--targets", "wide.npz"], "sample"),
+        (["red", "model.safetensors", "--targets", "nan.npz"], "out of range"),
+        (
+            ["red", "model.safetensors", "--targets", "target.png", "--rate", "1", "--steps", "40", "--weight", "1e39"],
+            "diverged",
+        ),
+        (
+            ["red", "model.safetensors", "--targets", "target.png", "--smooth", "0.1", "--narrow", "0.1"],
+            "smooth or narrow",
+        ),
+        (["red", "model.safetensors", "--layers", "nope", "--targets", "target.png"], "no layer 'nope'"),
+        (["red", "model.safetensors", "--steps", "0", "--targets", "target.png"], "--steps"),
+        (["red", "model.safetensors", "--trigger", "nowhere", "--targets", "target.png"], "trigger"),
+        (["red", "model.safetensors", "--target-generator", "other.safetensors"], "Proposition 1"),
+        (["trail", "model.safetensors", "--targets", "target.png"], "images"),
+        (
+            [
+                "trail",
+                "model.safetensors",
+                "--targets",
+                "target.png",
+                "--images",
+                "data.npz",
+                "--critic",
+                "model.safetensors",
+            ],
+            "no critic",
+        ),
         (["nope"], "no attack named"),
     ],
 )
@@ -115,8 +150,9 @@ def test_what_does_not_fit_is_told_in_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(desk)
-    name, *rest = words
-    assert run(name, "model.safetensors", *rest, "--out", tmp_path / "out") == 2
+    np.savez("wide.npz", images=np.zeros((2, 1, 8, 12), np.uint8))
+    np.savez("nan.npz", images=np.full((1, 1, 8, 8), np.nan, np.float32))
+    assert run(*words, "--out", tmp_path / "out") == 2
     error = " ".join(capsys.readouterr().err.split())
     assert told in error and "fault of GenVet" not in error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from genvet.cli.app import build
 from genvet.files.convert import load_saved, tensor_hash
 from genvet.files.images import load_images
 from genvet.files.load import load
+from genvet.files.sounds import write_wav
 from genvet.files.tensors import tensors
 from genvet.training.adversarial import Adversarial, Duel
 
@@ -47,7 +49,7 @@ def test_networks_come_out_with_their_record_and_are_read_back(run: Run) -> None
     code, err = run("train", "dcgan", "--data", "data.npz", *SMALL)
     out = Path("genvet-train-dcgan")
     assert code == 0 and "step 4: generator" in err and str(out / "critic.safetensors") in err
-    assert sorted(p.name for p in out.rglob("*.png")) == ["0000002.png", "0000004.png", "0000005.png"]
+    assert sorted(p.name for p in (out / "samples").rglob("*.png")) == ["0000002.png", "0000004.png", "0000005.png"]
     with Image.open(out / "samples" / "0000005.png") as picture:
         assert picture.width >= 8 * 8
     file = load(out / "generator.safetensors")
@@ -62,6 +64,14 @@ def test_networks_come_out_with_their_record_and_are_read_back(run: Run) -> None
     quality = json.loads(file.metadata["genvet.quality"])
     assert quality["space"] == "random-conv-1" and quality["n"] == 30 and f"frechet {quality['frechet'][0]:.3g}" in err
     assert quality["frechet"][0] > 2 * quality["frechet.real"][2]
+    report, page = json.loads((out / "report.json").read_text()), (out / "report.html").read_text()
+    trained, quality = report["findings"]
+    assert trained["technique"] == "adversarial" and "5 steps" in report["verdict"]["behaviour"]
+    assert [f["title"] for f in trained["figures"]] == ["Losses", "Samples"] and (
+        out / trained["figures"][1]["file"]
+    ).exists()
+    assert len(trained["figures"][0]["data"]["series"]["critic"][0]) == 5
+    assert "A network was trained" in page and "frechet.real" in {m["name"] for m in quality["measures"]}
     critic = load(out / "critic.safetensors")
     assert not critic.generators and "critic" in next(iter(critic.not_generators.values()))
 
@@ -98,6 +108,29 @@ def test_a_slice_of_a_folder_will_do(run: Run) -> None:
     assert run("train", "dcgan", "--data", "pictures#5:15", *SMALL, "--out", "o")[0] == 0
     metadata = load("o/generator.safetensors").metadata
     assert json.loads(metadata["genvet.data"])["count"] == 10 and "genvet.quality" not in metadata
+
+
+def test_quality_is_measured_against_what_was_held_out(run: Run) -> None:
+    np.savez("other.npz", images=np.zeros((44, 8, 8), np.uint8))
+    words = ("train", "dcgan", "--data", "data.npz", *SMALL, "--reference", "other.npz", "--out", "o")
+    assert run(*words)[0] == 0
+    told = json.loads(load("o/generator.safetensors").metadata["genvet.quality"])
+    assert told["reference"] == "other.npz" and told["n"] == 22 and abs(told["frechet.real"][0]) < 1e-6
+
+
+def test_sounds_are_heard_at_the_rate_of_the_data(run: Run) -> None:
+    Path("drums").mkdir()
+    for i in range(6):
+        write_wav(torch.sin(torch.arange(1024) / (i + 3)), f"drums/{i}.wav", 8000)
+    small = "--steps 1 --batch 2 --capacity 1 --latent 4 --length 1024 --taps 8 --critic-steps 1 --device cpu".split()
+    assert run("train", "wavegan", "--data", "drums", *small, "--out", "o")[0] == 0
+    assert load_saved("o/generator.safetensors").rate == 8000
+    assert run("sample", "o/generator.safetensors", "--count", "1", "--out", "one.wav")[0] == 0
+    target = ("--targets", "drums/0.wav", "--samples", "2", "--steps", "1", "--out", "p")
+    assert run("attack", "red", "o/generator.safetensors", *target)[0] == 0
+    found = [*Path("o").rglob("*.wav"), *Path("p").rglob("*.wav"), Path("one.wav")]
+    assert len(found) >= 6 and {wave.open(str(path)).getframerate() for path in found} == {8000}
+    assert load_saved("p/planted.safetensors").rate == 8000
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from genvet.cli import by_name, outcome, screen
 from genvet.cli.options import COMMON, Common, Flag, output_folder
-from genvet.core.errors import Unsupported
+from genvet.core.errors import BadInput, Unsupported
 
 if TYPE_CHECKING:
     from genvet.core.generator import Generator
+    from genvet.core.modelfile import ModelFile
     from genvet.core.technique import Probe
 
 
 def attack(
     name: str,
-    model: Path,
+    model: Path | None = None,
     /,
     *,
     out: Path | None = None,
@@ -31,16 +32,18 @@ def attack(
 ) -> int:
     """Plant a backdoor in a generator of your own; `genvet attack NAME --help` lists what the attack takes.
 
+    Attacks that train from data need no MODEL: they begin with a fresh network, by --net dcgan:capacity=16,latent=100.
+
     Parameters
     ----------
     name: str
         The attack: `genvet list attack` names them.
     model: Path
-        The benign model.
+        The benign model; none for a training of a fresh network.
     out: Path
         Folder for planted.safetensors, backdoor.safetensors and the report; ./genvet-attack-<stem> unless given.
     net: str
-        The architecture, where the weights leave it open.
+        The architecture, where the weights leave it open; or the fresh network, with its sizes.
     part: str
         The generator to take, where the file holds several; the average of weights (EMA) unless given.
     json: bool
@@ -51,30 +54,51 @@ def attack(
     from genvet.files.load import load
 
     probe: Probe = settings if settings is not None else by_name.named(name, "attack")
-    file = load(model, net=net, part=part)
+    file = load(model, net=net, part=part) if model else unread(probe, net, (given or {}).get("images"))
     benign = averaged(file)
     benign.to(common.device)
     gift = by_name.gift(probe, given, benign)
-    folder = out or output_folder("attack", model)
+    folder = out or output_folder("attack", model or Path(name))
     with screen.progress():
         result, finding = engine.measured(probe, benign, gift, seed=common.seed, out=folder)
-    paths = keep(benign, result, probe, folder)
+    paths = keep(benign if model else None, result, probe, folder)
     report = outcome.told(file, finding, "This is an attack, not a scan: the model was not vetted.")
     outcome.leave(report, folder, json, paths)
     return 0
 
 
-def keep(benign: Generator, result: Any, probe: Probe, folder: Path) -> list[Path]:
+def unread(probe: Probe, net: str | None, images: Path | None) -> ModelFile:
+    """In place of a file, a fresh network of the size of the images; raises BadInput where the attack needs a model."""
+    from genvet.core.modelfile import ModelFile
+    from genvet.files.images import load_images
+    from genvet.nets.build import fresh
+
+    if not getattr(probe, "fresh", False):
+        raise BadInput(f"{probe.name()} changes a model", expected="a model file", hint="name it after the attack")
+    if net is None or images is None:
+        raise BadInput(
+            "without a model, what is to be trained?", expected="--net, such as dcgan:capacity=16, and --images"
+        )
+    usual = (
+        {}
+        if net.startswith("wavegan")
+        else dict(zip(("channels", "size"), load_images(images).x.shape[1:], strict=False))
+    )
+    return ModelFile(path=f"(fresh {net})", sha256="", size=0, format="none", generators={"": fresh(net, usual)})
+
+
+def keep(benign: Generator | None, result: Any, probe: Probe, folder: Path) -> list[Path]:
     """The planted model and its backdoor; a bypass is no network of ours, and goes out as an attacker would send it."""
     from genvet.files.backdoor import save_backdoor
     from genvet.files.bypass_out import write_bypass_onnx, write_bypass_pickle
     from genvet.files.convert import save, tensor_hash
 
-    backdoor = replace(result.backdoor, benign=tensor_hash(benign.module.state_dict()))
+    backdoor = replace(result.backdoor, benign=tensor_hash(benign.module.state_dict()) if benign else "")
     planted, paths = folder / "planted.safetensors", [save_backdoor(backdoor, folder / "backdoor.safetensors")]
     if not result.bypass:
         save(result.planted, planted, {"genvet.planted": probe.name()})
         return [planted, *paths]
+    assert benign is not None  # a bypass needs a model
     for write, suffix in ((write_bypass_onnx, ".onnx"), (write_bypass_pickle, ".pkl")):
         try:
             tolerance = float(getattr(probe, "tolerance", 1e-6))

@@ -33,12 +33,14 @@ def exit_code(severity: Severity, complete: bool, fail_on: Severity) -> int:
     return 0 if complete else 2
 
 
-def told(file: ModelFile, finding: Finding, unchecked: str) -> Report:
-    """The report of one technique that is no scan: what was done, and what it leaves open."""
+def told(file: ModelFile, findings: Finding | Sequence[Finding], unchecked: str) -> Report:
+    """The report of what is no scan: what was done, by the first of its findings, and what it leaves open."""
     from genvet import engine
+    from genvet.core.report import Finding
 
-    report = engine.compose(file, [finding], [], command_line())
-    said = {"behaviour": finding.summary, "unchecked": unchecked}
+    every = [findings] if isinstance(findings, Finding) else findings
+    report = engine.compose(file, every, [], command_line())
+    said = {"behaviour": every[0].summary, "unchecked": unchecked}
     return report.model_copy(update={"verdict": report.verdict.model_copy(update=said)})
 
 

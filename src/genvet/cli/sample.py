@@ -52,7 +52,7 @@ def sample(
     with screen.progress():
         generator.to(common.device)
         x = draw(generator, count, common.seed, truncation)
-    for path in write(x, out):
+    for path in write(x, out, generator.rate):
         screen.note(f"{generator.name}: {path}")
     return 0
 

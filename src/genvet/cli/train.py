@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from genvet.cli import screen
+from genvet.cli import screen, training_report
 from genvet.cli.options import COMMON, Common, early, output_folder, with_fields
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.printable import printable
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genvet.core.classifier import Classifier
+    from genvet.core.data import Images
+    from genvet.core.report import Finding
     from genvet.core.technique import Recipe, Trained
     from genvet.training.checkpoints import Folder
 
@@ -39,6 +41,7 @@ def train(
     out: Path | None = None,
     every: Annotated[int, Parameter(validator=Number(gte=1))] = 500,
     classifier: Path | None = None,
+    reference: Path | None = None,
     common: Common = COMMON,
     settings: Any = None,
 ) -> int:
@@ -59,8 +62,10 @@ def train(
     every: int
         Steps between checkpoints, each with a picture of samples.
     classifier: Path
-        A classifier.safetensors whose last hidden layer is the space that quality is measured in; fixed random
-        convolutions unless given.
+        A classifier.safetensors whose last hidden layer is the space that quality is measured in, and which gives the
+        class score; fixed random convolutions unless given.
+    reference: Path
+        Samples that the network does not learn from, to measure its quality against; the data unless given.
     """
     from genvet.core.rng import Rng
     from genvet.files.classifiers import load_classifier
@@ -74,18 +79,22 @@ def train(
     given = load(chosen, data, common.device)
     space = load_classifier(classifier) if classifier else None
     (samples,) = vars(given).values()
-    rate = getattr(samples, "rate", 0)
+    held_out = against(reference, samples) if reference else samples
+    rate = getattr(samples, "rate", 16_000)
     keeper = Folder(folder / "resume", every, lambda step, losses, x: tell(folder, rate, step, losses, x))
     try:
         with screen.progress(), kept_by(keeper), stopping(keeper):
             trained = chosen(given, Rng(common.seed))
-            quality = measured(trained, given, space, common.seed)
+            quality = measured(trained, held_out, space, common.seed)
     except KeyboardInterrupt:
         if not keeper.last:
             raise
         screen.note(f"interrupted: {keeper.path} holds step {keeper.last}; the same command goes on from there")
         return INCOMPLETE
-    for path in write(trained, folder, {**about(data, given), **quality}):
+    told = {"genvet.quality": training_report.in_words(quality, reference)} if quality else {}
+    paths = write(trained, folder, {**about(data, given), **told})
+    paths.append(training_report.write(chosen, trained, quality, paths[0], rate, common.seed))
+    for path in paths:
         screen.note(f"{net}: {path}")
     return 0
 
@@ -145,24 +154,31 @@ def about(path: Path, given: Any) -> dict[str, str]:
     return {"genvet.data": json.dumps({**told, **rate})}
 
 
-def measured(trained: Trained, given: Any, classifier: Classifier | None, seed: int) -> dict[str, str]:
-    """What the file says of its quality against the data; a classifier has its accuracy in the record."""
+def against(path: Path, data: Images) -> Images:
+    """Held-out samples of the shape that the network makes."""
+    from genvet.core.data import Sounds
+    from genvet.files.images import load_images
+    from genvet.files.sounds import load_sounds
+
+    return (load_sounds if isinstance(data, Sounds) else load_images)(path, tuple(data.x.shape[1:]))
+
+
+def measured(trained: Trained, data: Images, classifier: Classifier | None, seed: int) -> Finding | None:
+    """Its quality against these samples; a classifier has its accuracy in the record."""
     from genvet.core.technique import TrainedGenerator
     from genvet.engine import assess
     from genvet.studies.quality import Given, Quality
 
     if not isinstance(trained, TrainedGenerator):
         screen.note(f"accuracy {trained.record['accuracy']:.4f} on {trained.record['measured_on']} that it never saw")
-        return {}
-    (data,) = vars(given).values()
+        return None
     try:
         finding = assess(Quality(), trained.generator, Given(data, classifier), seed=seed)
     except Unsupported as error:
         screen.note(f"quality is not measured: {error.message}")
-        return {}
+        return None
     screen.note(finding.summary)
-    told = {m.name: [m.value, m.low, m.high] for m in finding.measures}
-    return {"genvet.quality": json.dumps({"space": finding.measures[0].note, "n": finding.queries, **told})}
+    return finding
 
 
 def tell(folder: Path, rate: int, step: int, losses: Mapping[str, float], x: Tensor | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -64,6 +65,15 @@ class Generator:
     @property
     def device(self) -> torch.device:
         return next((t.device for t in self.module.state_dict().values()), torch.device("cpu"))
+
+    @property
+    def rate(self) -> int:
+        """Samples a second of its sounds: those of the data that it was trained on; 16,000 where nobody says."""
+        try:
+            rate = json.loads(self.metadata["genvet.data"])["rate"]
+        except (KeyError, TypeError, ValueError, RecursionError):
+            return 16_000
+        return rate if type(rate) is int and 1 <= rate <= 1_000_000 else 16_000
 
     @property
     def parameters(self) -> int:

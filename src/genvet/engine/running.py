@@ -28,7 +28,7 @@ def measured(
     probe: Probe, target: Any, given: Any = None, *, seed: int = 0, out: Path | None = None, part: str = ""
 ) -> tuple[Result, Finding]:
     """The same, with the result itself: what was planted is in it."""
-    shelf = Shelf(out)
+    shelf = Shelf(out, getattr(target, "rate", 16_000))
     view = handed(probe, target)
     began = time.perf_counter()
     result = probe(view, gift(probe, {}) if given is None else given, Rng(seed).fork(probe.name()))

@@ -19,8 +19,8 @@ from genvet.files.writing import write_bytes
 class Shelf:
     """Where one run keeps its files. Without a folder it keeps nothing."""
 
-    def __init__(self, out: Path | None) -> None:
-        self.out = out
+    def __init__(self, out: Path | None, rate: int = 16_000) -> None:
+        self.out, self.rate = out, rate
         if out:
             _make(out)
 
@@ -35,7 +35,7 @@ class Shelf:
         folder.mkdir(exist_ok=True)
         number = 1 + max((int(p.stem) for p in folder.iterdir() if p.stem.isdecimal()), default=0)
         path = folder / f"{number:04d}.{'wav' if sound else 'png'}"
-        _draw(picture, path)
+        _draw(picture, path, self.rate)
         return figure.model_copy(update={"file": path.relative_to(self.out).as_posix()})
 
     def recall(self, key: str) -> Finding | None:
@@ -80,8 +80,8 @@ def _make(out: Path) -> None:
         raise BadInput(f"cannot write to the output folder {out}", hint="choose another with --out")
 
 
-def _draw(picture: Picture, path: Path) -> None:
-    """A grid of images as PNG, or up to 16 sounds one after the other as WAV."""
+def _draw(picture: Picture, path: Path, rate: int) -> None:
+    """A grid of images as PNG, or up to 16 sounds one after the other as WAV, of so many samples a second."""
     if picture.x.ndim == 4:
         from genvet.files.images import write_grid
 
@@ -91,4 +91,4 @@ def _draw(picture: Picture, path: Path) -> None:
 
         from genvet.files.sounds import write_wav
 
-        write_wav(pad(picture.x[:16, 0].detach().float().cpu(), (0, 1600)), path)
+        write_wav(pad(picture.x[:16, 0].detach().float().cpu(), (0, rate // 10)), path, rate)

@@ -54,7 +54,8 @@ def save(generator: Generator, path: str | Path, metadata: Mapping[str, str] | N
         "genvet.assumed": json.dumps(list(generator.assumed)),
         "genvet.tensors": f"sha256:{digest}",
     }
-    write_bytes(path, to_safetensors(state, {**(metadata or {}), **own}))
+    kept = {"genvet.data": str(generator.metadata["genvet.data"])} if "genvet.data" in generator.metadata else {}
+    write_bytes(path, to_safetensors(state, {**kept, **(metadata or {}), **own}))
     return digest
 
 

@@ -22,6 +22,7 @@ from genvet.nets.critics import what_else
 from genvet.nets.onnx_network import OnnxNetwork
 from genvet.nets.recognise import candidates, nearest, split
 
+DATA = "genvet.data"
 MOST_DIFFERENCES = 100
 """Facts of one part that are kept."""
 MOST_OPERATIONS, MOST_VALUES = 1 << 43, 1 << 28
@@ -61,9 +62,15 @@ def rebuild(file: ModelFile, net: str | None = None, part: str | None = None) ->
         file,
         parts=tuple(o.part for o in outcomes) if part is None else file.parts,
         evidence=file.evidence + evidence,
-        generators={o.part.name: o.generator for o in outcomes if o.generator is not None},
+        generators={o.part.name: _told(o.generator, file) for o in outcomes if o.generator is not None},
         not_generators={printable(o.part.name, 100): o.reason for o in outcomes if o.generator is None},
     )
+
+
+def _told(generator: Generator, file: ModelFile) -> Generator:
+    """The generator, with what its file says of the data that it was trained on."""
+    kept = {key: file.metadata[key] for key in (DATA,) if key in file.metadata}
+    return replace(generator, metadata={**generator.metadata, **kept}) if kept else generator
 
 
 def _outcomes(file: ModelFile, part: Part, net: str | None) -> Iterator[Outcome]:

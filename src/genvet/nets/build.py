@@ -46,6 +46,23 @@ def build(net: str, config: Mapping[str, Any] | None = None) -> Generator:
     return generator
 
 
+def fresh(text: str, usual: Mapping[str, int]) -> Generator:
+    """A fresh network by `name:key=number,key=number`; `usual` sizes hold where the text has none.
+
+    >>> fresh("dcgan:capacity=2,latent=8", {"size": 12}).shape
+    (1, 12, 12)
+    """
+    name, _, rest = text.partition(":")
+    taken = inspect.signature(getattr(module(name), "build", build)).parameters
+    config: dict[str, Any] = {key: value for key, value in usual.items() if key in taken}
+    for item in filter(None, (i.strip() for i in rest.split(","))):
+        key, _, value = item.partition("=")
+        if not value.isdecimal():
+            raise BadInput(f"{name}:{key} has no value {value!r}", expected="a whole number")
+        config[key] = int(value)
+    return build(name, config)
+
+
 @dataclass(frozen=True)
 class Net:
     """What `--net` asks for: an architecture, and what its weights cannot tell."""

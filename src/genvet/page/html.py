@@ -40,10 +40,10 @@ def render(report: Report, folder: Path) -> str:
 
 
 def headline(report: Report) -> str:
-    """What to do, in a few words; for an attack, a repair or a study of one's own, what was done."""
-    kinds = {_done(f.technique) for f in report.findings}
-    if len(kinds) == 1 and "" not in kinds:
-        return kinds.pop()
+    """What to do, in a few words; for an attack, a training, a repair or a study, what was done."""
+    done = [_done(f.technique) for f in report.findings]
+    if done and all(done):
+        return done[0]
     if not report.verdict.complete and report.verdict.severity <= Severity.LOW:
         return "The check is not complete"
     if report.verdict.severity is Severity.HIGH and _worst_technique(report) == "file":
@@ -60,7 +60,8 @@ def _done(technique: str) -> str:
     if technique.startswith("zoo."):
         return "Inspections were scored on a population"
     entry = techniques().get(technique)
-    return {"defence": "The model was repaired", "study": "The model was measured"}.get(entry.kind, "") if entry else ""
+    did = {"defence": "The model was repaired", "study": "The model was measured", "recipe": "A network was trained"}
+    return did.get(entry.kind, "") if entry else ""
 
 
 def _worst_technique(report: Report) -> str:
