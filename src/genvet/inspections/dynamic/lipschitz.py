@@ -108,7 +108,7 @@ class Steep(Result):
 
 
 class InspectLipschitz(Probe):
-    """Measures how steep the generator is: the tail over the prior, where searched for, and around the mode."""
+    """Measures how steep the generator is: over the prior, where searched for, and about the mode."""
 
     source: ClassVar[str] = "Devil in the GAN, section III-A, dynamic model inspections: sensitivity; Figure 6"
     smoke: ClassVar[dict[str, Any]] = {"samples": 32, "starts": 2, "steps": 4}

@@ -126,7 +126,7 @@ def _spread(layer: Layer) -> Figure:
 
 
 class InspectSleepers(Probe):
-    """Looks for units and layers that are quiet on the prior, and wakes them by search, at the mode and far out."""
+    """Looks for layers that are quiet on the prior, and wake in searches, at the mode or far out."""
 
     source: ClassVar[str] = "Devil in the GAN, section III-A, dynamic model inspections: sleeper neurons"
     smoke: ClassVar[dict[str, Any]] = {"samples": 64, "starts": 2, "units": 2, "steps": 4}
