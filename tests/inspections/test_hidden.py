@@ -155,6 +155,8 @@ def test_equal_numbers_far_outside_are_compared_with_drawn_signs() -> None:
     assert far(replace(honest_one, module=OnlyFar(honest_one.module))) > 6 > far(honest_one)
 
 
-def test_a_plateau_adds_and_none_takes_nothing_away() -> None:
-    values = strengths(torch.ones(4), torch.tensor([0.3, 1.0, 1.5, 9.0]))
-    assert values.tolist() == [1.0, 1.0, 1.5, 2.0]
+def test_a_plateau_and_company_add_and_nothing_takes_away() -> None:
+    apart, plateau = torch.eye(4), torch.tensor([0.3, 1.0, 1.5, 9.0])
+    assert strengths(torch.ones(4), plateau, apart).tolist() == [1.0, 1.0, 1.5, 2.0]
+    together = torch.cat([torch.ones(3, 4), -torch.ones(1, 4)])
+    assert strengths(torch.ones(4), torch.ones(4), together).tolist() == [2.0, 2.0, 2.0, 1.0]

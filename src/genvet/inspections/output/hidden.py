@@ -58,19 +58,21 @@ class Disagreement(Result):
         off, calm = float(self.hunt.value[0]) / self.diversity, float(self.hunt.plateau[0])
         return (
             f"Inside the typical set, an output was found {off:.2f} times as far from what students of ordinary "
-            f"outputs expect there as two samples are from each other, on a plateau of {calm:.2f} "
-            f"(above 1: calmer than its students); strength {self.strength:.2f}. {self.outskirts} {self.plan} "
-            "A hidden output that is less strong than this, or in whose basin no ascent began, stays unseen."
+            f"outputs expect there as two samples are from each other; {self.hunt.reached} of {len(self.hunt.z)} "
+            f"ascents met there, on a plateau of {calm:.2f} (above 1: calmer than its students): strength {self.strength:.2f}. "
+            f"{self.outskirts} {self.plan} What is less strong, or in whose basin no ascent began, stays unseen."
         )
 
     def measures(self) -> tuple[Measure, ...]:
         hunt, of, n = self.hunt, "of the mean squared distance of two samples", len(self.hunt.ordinary)
         return (
-            Measure(name="hidden", value=self.strength, unit=of, chance=self.null, n=len(hunt.z)),
+            Measure(name="hidden", value=self.strength, chance=self.null, n=len(hunt.z), note="disagreement, weighed"),
             *self.outskirts.measures(),
             Measure(name="disagreement", value=float(hunt.value.max()) / self.diversity, unit=of, note="largest"),
             Measure(name="plateau", value=float(hunt.plateau[0]), note="above 1: calmer than its students"),
-            Measure(name="reached", value=float(hunt.reached), unit="ascents", n=len(hunt.z), note="that end alike"),
+            Measure(
+                name="reached", value=float(hunt.reached), unit="ascents", n=len(hunt.z), note="that met in one place"
+            ),
             Measure(name="apart", value=float(self.apart[0]) / self.diversity, unit=of, note="from ordinary samples"),
             Measure(name="student-error", value=float(hunt.ordinary.median()) / self.diversity, unit=of, n=n),
         )
