@@ -59,7 +59,8 @@ class Disagreement(Result):
         return (
             f"Inside the typical set, an output was found {off:.2f} times as far from what students of ordinary "
             f"outputs expect there as two samples are from each other; {self.hunt.reached} of {len(self.hunt.z)} "
-            f"ascents met there, on a plateau of {calm:.2f} (above 1: calmer than its students): strength {self.strength:.2f}. "
+            f"ascents met there, on a plateau of {calm:.2f} (above 1: calmer than its students): "
+            f"strength {self.strength:.2f}. "
             f"{self.outskirts} {self.plan} What is less strong, or in whose basin no ascent began, stays unseen."
         )
 
