@@ -14,7 +14,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
 
-from genvet.cli import screen
+from genvet.cli import outcome, screen
 from genvet.cli.attack import command as attack
 from genvet.cli.convert import convert
 from genvet.cli.defend import command as defend
@@ -29,7 +29,6 @@ from genvet.cli.train import command as train
 from genvet.cli.zoo import app as zoo
 from genvet.core.errors import GenVetError
 
-COULD_NOT = 2
 EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
 
 
@@ -84,7 +83,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         if "--debug" in words:
             raise
         screen.complain(f"{type(error).__name__}: {error}", "this is a fault of GenVet; --debug shows where")
-    return COULD_NOT
+    return outcome.INCOMPLETE
 
 
 def in_words(error: CycloptsError) -> str:

@@ -16,21 +16,37 @@ if TYPE_CHECKING:
     from genvet.core.report import Finding, Report
 
 
+INCOMPLETE = 2
+"""The exit code of what could not be done, or not all of it."""
+
+
 def write(report: Report, folder: Path) -> None:
     """The three reports of one scan."""
+    from genvet.page import sarif
+
+    keep(report, folder)
+    sarif.write(report, folder)
+
+
+def keep(report: Report, folder: Path) -> Path:
+    """The report as JSON and as a page; gives the page."""
     from genvet import engine
-    from genvet.page import html, sarif
+    from genvet.page import html
 
     engine.write(report, folder)
-    html.write(report, folder)
-    sarif.write(report, folder)
+    return html.write(report, folder)
+
+
+def put(report: Report) -> None:
+    """The report alone, on stdout."""
+    sys.stdout.write(report.model_dump_json(indent=1) + "\n")
 
 
 def exit_code(severity: Severity, complete: bool, fail_on: Severity) -> int:
     """The exit code: a finding wins over incompleteness."""
     if severity >= fail_on:
         return 1
-    return 0 if complete else 2
+    return 0 if complete else INCOMPLETE
 
 
 def told(file: ModelFile, findings: Finding | Sequence[Finding], unchecked: str) -> Report:
@@ -46,15 +62,11 @@ def told(file: ModelFile, findings: Finding | Sequence[Finding], unchecked: str)
 
 def leave(report: Report, folder: Path, json: bool, paths: Sequence[Path] = ()) -> None:
     """The report of one technique as JSON and as a page, and words on the screen, with the other files it wrote."""
-    from genvet import engine
-    from genvet.page import html
-
     (finding,) = report.findings
-    engine.write(report, folder)
-    html.write(report, folder)
+    page = keep(report, folder)
     if json:
-        sys.stdout.write(report.model_dump_json(indent=1) + "\n")
+        put(report)
     else:
         screen.note(report.verdict.behaviour)
-    for path in (*paths, folder / "report.html"):
+    for path in (*paths, page):
         screen.note(f"{finding.technique}: {path}")

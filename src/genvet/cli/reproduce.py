@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from genvet.cli import screen
+from genvet.cli import outcome, screen
 from genvet.cli.options import DEBUGGING, Debugging, Flag, command_line, output_folder
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ CACHE = "GENVET_CACHE"
 """Environment variable that names the folder of trained networks."""
 BENCHMARKS = Path("benchmarks")
 NUMBERS = ("paper", "ours", "low", "high")
-COULD_NOT = 2
 
 
 def reproduce(
@@ -65,8 +63,6 @@ def reproduce(
     json: bool
         Print the report alone, as JSON, on stdout; everything else goes to stderr.
     """
-    from genvet import engine
-    from genvet.page import html
     from genvet.reproduce.cells import Place, run
     from genvet.reproduce.reporting import report
     from genvet.reproduce.tables import find
@@ -79,16 +75,15 @@ def reproduce(
     place = Place(Path() if kept else root(data), networks, members)
     finished = cells or (BENCHMARKS / stem if BENCHMARKS.is_dir() else folder) / "cells" / scale
     with screen.progress():
-        outcome = run(experiment.cells(scale), finished, place, jobs, allow=not kept)
-    made = report(table, experiment, scale, outcome, command_line())
-    engine.write(made, folder)
-    html.write(made, folder)
+        ran = run(experiment.cells(scale), finished, place, jobs, allow=not kept)
+    made = report(table, experiment, scale, ran, command_line())
+    page = outcome.keep(made, folder)
     if json:
-        sys.stdout.write(made.model_dump_json(indent=1) + "\n")
+        outcome.put(made)
     else:
         show(made)
-        screen.note(f"report: {folder / 'report.html'}")
-    return 0 if outcome.complete or kept else COULD_NOT
+        screen.note(f"report: {page}")
+    return 0 if ran.complete or kept else outcome.INCOMPLETE
 
 
 def show(report: Report) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from cyclopts import Parameter
 
 from genvet.cli import folder_of_models, screen
 from genvet.cli.options import COMMON, Common, Flag, command_line, output_folder, technique_settings
-from genvet.cli.outcome import exit_code, write
+from genvet.cli.outcome import exit_code, put, write
 from genvet.core.errors import GenVetError
 from genvet.core.severity import Severity
 
@@ -81,7 +80,7 @@ def scan(
     if model.is_dir():
         return folder_of_models.tell(model, scanned, folder, fail_on, json)
     if json:
-        sys.stdout.write(report.model_dump_json(indent=1) + "\n")
+        put(report)
     else:
         screen.report(report)
     screen.note(f"report: {folder / 'report.html'}")

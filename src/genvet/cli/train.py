@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from genvet.cli import screen, training_report
+from genvet.cli import outcome, screen, training_report
 from genvet.cli.options import COMMON, Common, early, output_folder, with_fields
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.printable import printable
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from genvet.core.report import Finding
     from genvet.core.technique import Recipe, Trained
     from genvet.training.checkpoints import Folder
-
-INCOMPLETE = 2
 
 
 def train(
@@ -90,7 +88,7 @@ def train(
         if not keeper.last:
             raise
         screen.note(f"interrupted: {keeper.path} holds step {keeper.last}; the same command goes on from there")
-        return INCOMPLETE
+        return outcome.INCOMPLETE
     told = {"genvet.quality": training_report.in_words(quality, reference)} if quality else {}
     paths = write(trained, folder, {**about(data, given), **told})
     paths.append(training_report.write(chosen, trained, quality, paths[0], rate, common.seed))

@@ -18,12 +18,10 @@ MOST_POINTS = 2000
 
 def write(recipe: Recipe, trained: Trained, quality: Finding | None, model: Path, rate: int, seed: int) -> Path:
     """report.json and report.html beside the model that came out; gives the page."""
-    from genvet import engine
-    from genvet.cli.outcome import told
+    from genvet.cli.outcome import keep, told
     from genvet.core.report import Finding
     from genvet.core.severity import Severity
     from genvet.files.load import load
-    from genvet.page import html
 
     steps = max((len(values) for values in trained.losses.values()), default=0)
     losses = ", ".join(f"{name} {value:.4g}" for name, value in trained.record["loss"].items())
@@ -40,8 +38,7 @@ def write(recipe: Recipe, trained: Trained, quality: Finding | None, model: Path
         seed=seed,
     )
     said = told(load(model), [finding, *([quality] if quality else [])], "This is a training, not a scan.")
-    engine.write(said, model.parent)
-    return html.write(said, model.parent)
+    return keep(said, model.parent)
 
 
 def measures(trained: Trained) -> tuple[Measure, ...]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from genvet.cli import screen
+from genvet.cli import outcome, screen
 from genvet.cli.options import DEBUGGING, Debugging, Flag, command_line, output_folder
 
-INCOMPLETE = 2
 Jobs = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
@@ -56,7 +54,7 @@ def build(
     screen.note(f"{len(manifest.members)} members, {len(failed)} attacks failed: {folder / 'manifest.json'}")
     for one in problems:
         screen.note(f"not made: {one.name}: {one.problem}")
-    return INCOMPLETE if problems else 0
+    return outcome.INCOMPLETE if problems else 0
 
 
 def score(
@@ -99,12 +97,10 @@ def score(
     json: bool
         Print the report alone, as JSON, on stdout; everything else goes to stderr.
     """
-    from genvet import engine
     from genvet.core.calibration import Thresholds
     from genvet.core.errors import BadInput
     from genvet.files.thresholds import read_thresholds
     from genvet.files.writing import write_bytes
-    from genvet.page import html
     from genvet.zoo import reporting, scoring
 
     if not folder.is_dir():
@@ -114,8 +110,7 @@ def score(
         rows = scoring.rows(folder, place, depth, seed, jobs, cells)
         judged = reporting.judge(name or folder.resolve().name, rows)
         report = reporting.report(judged, command_line())
-    engine.write(report, place)
-    html.write(report, place)
+    page = outcome.keep(report, place)
     path = write or place / "thresholds.json"
     made = reporting.population(judged)
     before = read_thresholds(path).populations if path.exists() else ()
@@ -123,9 +118,9 @@ def score(
     table = Thresholds(populations=(*others, made))
     write_bytes(path, (table.model_dump_json(indent=1) + "\n").encode())
     if json:
-        sys.stdout.write(report.model_dump_json(indent=1) + "\n")
+        outcome.put(report)
     else:
         screen.note(report.findings[0].summary)
-    for written in (place / "report.html", path):
+    for written in (page, path):
         screen.note(str(written))
     return 0
