@@ -112,9 +112,12 @@ def values(done: Done, name: str, kind: type[Cell] = Cell, **where: object) -> l
 
 
 def claim(name: str, ours: Spread | None, true: object, beside: str) -> Claim:
-    """Whether it holds for our median or mean, and how that was told; undecided without numbers of ours."""
+    """Whether it holds for our median or mean, and how that was told; undecided without numbers of ours.
+
+    Its name is written small, with a hyphen for each space.
+    """
     status: Literal["holds", "not", "undecided"] = "undecided" if ours is None else "holds" if true else "not"
-    return Claim(id=name, status=status, evidence=f"ours {shown(ours)}; {beside}")
+    return Claim(id=name.lower().replace(" ", "-"), status=status, evidence=f"ours {shown(ours)}; {beside}")
 
 
 def shown(ours: Spread | None) -> str:

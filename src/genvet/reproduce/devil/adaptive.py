@@ -9,14 +9,13 @@ from typing import Any, ClassVar
 
 from genvet.core.generator import Generator
 from genvet.core.report import Claim, Scalar, Table
-from genvet.core.rng import Rng
 from genvet.core.technique import Technique
 from genvet.files.convert import save
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
-from genvet.reproduce.devil import scales
+from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import Clean
-from genvet.reproduce.devil.planting import Attack, Plant
-from genvet.reproduce.devil.scoring import MEASURES, Effort
+from genvet.reproduce.devil.planting import Attack, PlantCell
+from genvet.reproduce.devil.scoring import MEASURES, Effort, distortions
 from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, shown, table, values
 from genvet.zoo.parents import Parent
 from genvet.zoo.scoring import Look, Row, inspections, look
@@ -73,10 +72,9 @@ class Innocent(Cell):
         return signals(Clean(parent=self.parent).generator(place), self.depth)
 
 
-class Adapted(Cell):
+class Adapted(PlantCell):
     """Distortions and signals of one variant."""
 
-    plant: Plant
     variant: str
     effort: Effort
     depth: str
@@ -85,20 +83,15 @@ class Adapted(Cell):
     def name(self) -> str:
         return f"{self.plant.parent.name}.{self.plant.attack}.{self.variant.replace(' ', '-')}"
 
-    def needs(self) -> tuple[Step, ...]:
-        return (self.plant.clean,)
-
     def where(self) -> Mapping[str, object]:
-        return {**self.plant.where(), "variant": self.variant}
+        return {**super().where(), "variant": self.variant}
 
     def techniques(self) -> tuple[type[Technique], ...]:
-        return (type(self.plant.probe), *(entry.load() for entry in inspections()))
+        return (*super().techniques(), *(entry.load() for entry in inspections()))
 
     def __call__(self, place: Place) -> Numbers:
         made = self.plant.made(place)
-        told = self.effort.measure(made.planted, made.backdoor, made.benign, {}, Rng(self.plant.number))
-        numbers = {m.name: m.value for m in told.measures() if m.name in MEASURES}
-        return {**numbers, **signals(made.planted, self.depth)}
+        return {**distortions(self.plant, made, self.effort), **signals(made.planted, self.depth)}
 
 
 def signals(generator: Generator, depth: str) -> Numbers:
@@ -114,7 +107,7 @@ class Adaptive(Experiment):
     """What hiding from inspections costs, and whether it works."""
 
     title: ClassVar[str] = "Beyond the paper: attackers who know the inspections"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, sec. V-D asks for it"
+    source: ClassVar[str] = f"{SOURCE}, sec. V-D asks for it"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         return tuple(_adapted(scale))
@@ -172,7 +165,7 @@ def _claims(done: Done, names: list[str]) -> Iterator[Claim]:
         for variant in variants:
             if variant == USUAL:
                 continue
-            near = f"devil.adaptive.{attack}.{variant.replace(' ', '-')}"
+            near = f"devil.adaptive.{attack}.{variant}"
             for name in (n for n in names if n.startswith(AGAINST[variant])):
                 plain, hidden = (_ours(done, name, attack, v) for v in (USUAL, variant))
                 clean = _ours(done, name, "none", USUAL)

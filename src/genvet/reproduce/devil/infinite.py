@@ -9,15 +9,14 @@ from pydantic import Field
 
 from genvet.core.report import Claim
 from genvet.core.rng import Rng
-from genvet.core.technique import Technique
 from genvet.maths.quality import frechet
 from genvet.nets.distortion import outputs
 from genvet.nets.random_features import NAME, random_features
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
-from genvet.reproduce.devil import scales
+from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import Inverted, inverted
-from genvet.reproduce.devil.planting import Attack, Plant
-from genvet.reproduce.devil.scoring import Effort
+from genvet.reproduce.devil.planting import Attack, PlantCell
+from genvet.reproduce.devil.scoring import Effort, distortions
 from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, shown, table, values
 
 ATTACKS: tuple[Attack, ...] = ("red", "rex")
@@ -37,10 +36,9 @@ PAPER: dict[tuple[str, str, str], float] = {
 STEPS = {"smoke": 10, "small": 3000, "paper": 50_000}
 
 
-class Filled(Cell):
+class Filled(PlantCell):
     """Distortions of a subspace trigger; for a target generator, how far triggered samples are from the target set."""
 
-    plant: Plant
     n: Annotated[int, Field(ge=4, le=60_000)]
     """Triggered samples, and ordinary ones."""
 
@@ -50,18 +48,14 @@ class Filled(Cell):
         return f"{self.plant.parent.name}.{self.plant.attack}.{what}-{self.plant.number}"
 
     def needs(self) -> tuple[Step, ...]:
-        return (self.plant.clean, *([self.plant.onto] if self.plant.onto else []))
+        return (*super().needs(), *([self.plant.onto] if self.plant.onto else []))
 
     def where(self) -> Mapping[str, object]:
-        return {**self.plant.where(), "target": "a generator" if self.plant.onto else "one image"}
-
-    def techniques(self) -> tuple[type[Technique], ...]:
-        return (type(self.plant.probe),)
+        return {**super().where(), "target": "a generator" if self.plant.onto else "one image"}
 
     def __call__(self, place: Place) -> Numbers:
         made = self.plant.made(place)
-        told = Effort(samples=self.n).measure(made.planted, made.backdoor, made.benign, {}, Rng(self.plant.number))
-        numbers = {m.name: m.value for m in told.measures() if m.name in ("target-distortion", "expected-distortion")}
+        numbers = distortions(self.plant, made, Effort(samples=self.n))
         if not self.plant.onto:
             return numbers
         real = random_features(inverted(place.data, self.plant.onto.data).x[: self.n])
@@ -75,7 +69,7 @@ class InfiniteSupport(Experiment):
     """Trigger and target distributions of infinite support."""
 
     title: ClassVar[str] = "Section V-B: distributions with infinite support"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, sec. V-B, Fig. 7"
+    source: ClassVar[str] = f"{SOURCE}, sec. V-B, Fig. 7"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         return tuple(_filled(scale))
@@ -115,7 +109,7 @@ def _claims(done: Done) -> Iterator[Claim]:
     for target in ("one image", "a generator"):
         red, rex = (_ours(done, target, attack, "expected-distortion") for attack in ATTACKS)
         true = red and rex and rex.value < red.value
-        yield claim(f"{near}.{target.replace(' ', '-')}.rex-moves-less-than-red", rex, true, f"ReD {shown(red)}")
+        yield claim(f"{near}.{target}.rex-moves-less-than-red", rex, true, f"ReD {shown(red)}")
     for attack in ATTACKS:
         key = ("one image", attack, "target-distortion")
         ours, paper = _ours(done, *key), PAPER[key]

@@ -80,9 +80,8 @@ class Dropped(Clean):
 
     def __call__(self, place: Place) -> Path:
         recipe = Dropping(**self.parent.recipe.model_dump(), dropout=self.dropout)
-        data = self.parent.data
-        file = "generator.safetensors"
-        return _kept(place, self.name, file, recipe, lambda: Shown(samples(place.data, data)), self.parent.seed).parent
+        path, data = _place(place, self.name), self.parent.data
+        return _kept(path, recipe, lambda: Shown(samples(place.data, data)), self.parent.seed).parent
 
 
 class Judge(Step):
@@ -96,11 +95,8 @@ class Judge(Step):
         return f"{self.data}-classifier-{self.steps}"
 
     def __call__(self, place: Place) -> Path:
-        recipe = Supervised(steps=self.steps)
-        return _kept(place, self.name, "classifier.safetensors", recipe, lambda: self._given(place))
-
-    def _given(self, place: Place) -> Labels:
-        return Labels(load_labelled(place.data / FILES[self.data]))
+        path, labelled = _place(place, self.name, "classifier"), place.data / FILES[self.data]
+        return _kept(path, Supervised(steps=self.steps), lambda: Labels(load_labelled(labelled)))
 
     def classifier(self, place: Place) -> Classifier:
         """The classifier itself."""
@@ -122,7 +118,7 @@ class Inverted(Step):
 
     def __call__(self, place: Place) -> Path:
         recipe = Adversarial(steps=self.steps, capacity=self.capacity, latent=self.latent, rate=5e-4)
-        return _kept(place, self.name, "generator.safetensors", recipe, lambda: Shown(inverted(place.data, self.data)))
+        return _kept(_place(place, self.name), recipe, lambda: Shown(inverted(place.data, self.data)))
 
     def generator(self, place: Place) -> Generator:
         """The generator itself."""
@@ -151,7 +147,7 @@ class Drums(Step):
     def __call__(self, place: Place) -> Path:
         sizes = {"capacity": self.capacity, "length": self.length, "taps": self.taps}
         recipe = Wasserstein(steps=self.steps, batch=self.batch, **sizes)
-        return _kept(place, self.name, "generator.safetensors", recipe, lambda: Heard(self.sounds(place)))
+        return _kept(_place(place, self.name), recipe, lambda: Heard(self.sounds(place)))
 
     def sounds(self, place: Place, family: bool = False) -> Sounds:
         """What it learns from; or the family that it never hears."""
@@ -164,9 +160,13 @@ class Drums(Step):
         return load_saved(self(place))
 
 
-def _kept(place: Place, name: str, file: str, recipe: Recipe, given: Callable[[], object], seed: int = 1) -> Path:
+def _place(place: Place, name: str, part: str = "generator") -> Path:
+    """Where the network of this name is kept."""
+    return place.cache / "parents" / name / f"{part}.safetensors"
+
+
+def _kept(path: Path, recipe: Recipe, given: Callable[[], object], seed: int = 1) -> Path:
     """The file that this recipe leaves, trained unless it is there already."""
-    path = place.cache / "parents" / name / file
     if not path.is_file():
         trained: Trained = recipe(given(), Rng(seed))
         write(trained, path.parent, {})

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from genvet.attacks.backdoor.adversary import Training
 from genvet.attacks.backdoor.measuring import Planted
@@ -20,11 +20,11 @@ from genvet.core.data import Images
 from genvet.core.generator import Generator
 from genvet.core.report import Record
 from genvet.core.rng import Rng
-from genvet.core.technique import Probe
+from genvet.core.technique import Probe, Technique
 from genvet.engine.shelf import key
 from genvet.files.backdoor import load_backdoor, save_backdoor
 from genvet.files.convert import load_saved, save, tensor_hash
-from genvet.reproduce.cells import Place
+from genvet.reproduce.cells import Cell, Place, Step
 from genvet.reproduce.devil.networks import Clean, Dropped, Inverted, network_of
 from genvet.reproduce.devil.target import devil
 from genvet.zoo.parents import Parent, samples
@@ -126,3 +126,18 @@ class Attacked:
     def target(self) -> Images:
         """The attacker's image."""
         return devil(tuple(self.benign.shape))
+
+
+class PlantCell(Cell):
+    """A cell about one attacked generator."""
+
+    plant: SerializeAsAny[Plant]
+
+    def needs(self) -> tuple[Step, ...]:
+        return (self.plant.clean,)
+
+    def where(self) -> Mapping[str, object]:
+        return self.plant.where()
+
+    def techniques(self) -> tuple[type[Technique], ...]:
+        return (type(self.plant.probe),)

@@ -11,7 +11,7 @@ from genvet.core.report import Claim
 from genvet.core.rng import Rng
 from genvet.nets.distortion import outputs
 from genvet.reproduce.cells import Cell, Done, Numbers, Place
-from genvet.reproduce.devil import scales
+from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.scoring import Scored
 from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, shown, table, values
 
@@ -35,7 +35,7 @@ class Poisoning(Experiment):
     """How much of the data must be the target, and what it costs."""
 
     title: ClassVar[str] = "Section IV-A: data poisoning, by its share of the data"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, sec. IV-A"
+    source: ClassVar[str] = f"{SOURCE}, sec. IV-A"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         return tuple(_swept(scale))

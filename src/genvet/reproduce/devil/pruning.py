@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from genvet.core.report import Claim, Figure
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.devil import scales
+from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.planting import TRAININGS, Attack, Plant, PlantDropped
-from genvet.reproduce.devil.repairing import Repaired
+from genvet.reproduce.devil.repairing import GONE, Repaired
 from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, shown, table, values
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -28,15 +28,13 @@ MEASURES = {
     "expected-distortion": "expected distortion against the attacked model",
     "clean-distortion": "expected distortion against the clean model",
 }
-DEFENDED = 100.0
-"""Of the target is little left where the distortion is above this: about an eighth of what a clean model has."""
 
 
 class Pruning(Experiment):
     """Pruning of the first layer, over its share, by attack, capacity and dropout."""
 
     title: ClassVar[str] = "Figure 10: pruning the first layer"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, app. A, Fig. 10"
+    source: ClassVar[str] = f"{SOURCE}, app. A, Fig. 10"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         return tuple(_pruned(scale))
@@ -103,9 +101,9 @@ def _claims(done: Done, make: Make) -> Iterator[Claim]:
     for attack in ATTACKS:
         ours, plain = (_ours(done, attack, make, "target-distortion", share) for share in (0.5, 0.0))
         survives = attack == "baaan"
-        true = ours and (ours.value < DEFENDED) == survives
+        true = ours and (ours.value < GONE) == survives
         what = "survives-half" if survives else "is-gone-at-half"
-        yield claim(f"devil.pruning.{attack}.{what}", ours, true, f"gone above {DEFENDED:g}; before {shown(plain)}")
+        yield claim(f"devil.pruning.{attack}.{what}", ours, true, f"gone above {GONE:g}; before {shown(plain)}")
     costs = {a: _ours(done, a, make, "expected-distortion", 0.5) for a in ATTACKS}
     rex, others = costs.pop("rex"), [found.value for found in costs.values() if found]
     least = rex and others and rex.value <= min(others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field
 
 from genvet.catalogue import find
 from genvet.core.generator import Generator
@@ -13,16 +13,18 @@ from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Repair, Technique
 from genvet.maths.distances import exact
 from genvet.nets.distortion import outputs
-from genvet.reproduce.cells import Cell, Numbers, Place, Step
+from genvet.reproduce.cells import Numbers, Place, Step
 from genvet.reproduce.devil.networks import Judge
-from genvet.reproduce.devil.planting import Attacked, Plant
+from genvet.reproduce.devil.planting import Attacked, PlantCell
 from genvet.reproduce.devil.scoring import looks
 
+GONE = 100.0
+"""The target distortion from which on little of the target is left: about an eighth of what a clean model has."""
 
-class Repaired(Cell):
+
+class Repaired(PlantCell):
     """One attacked generator after a repair, at every value of one of its settings."""
 
-    plant: SerializeAsAny[Plant]
     repair: str
     """By name: prune, distil or forget."""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -40,13 +42,13 @@ class Repaired(Cell):
         return f"{plant.clean.name}.{plant.attack}-{plant.number}.{self.repair}"
 
     def needs(self) -> tuple[Step, ...]:
-        return (self.plant.clean, *([self.judge] if self.judge else []))
+        return (*super().needs(), *([self.judge] if self.judge else []))
 
     def where(self) -> Mapping[str, object]:
-        return {**self.plant.where(), "repair": self.repair}
+        return {**super().where(), "repair": self.repair}
 
     def techniques(self) -> tuple[type[Technique], ...]:
-        return type(self.plant.probe), find(f"sanitise.{self.repair}").load()
+        return *super().techniques(), find(f"sanitise.{self.repair}").load()
 
     def __call__(self, place: Place) -> Numbers:
         made = self.plant.made(place)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from genvet.core.report import Claim
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.devil import scales
+from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.planting import Attack
-from genvet.reproduce.devil.repairing import Repaired
+from genvet.reproduce.devil.repairing import GONE, Repaired
 from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, table, values
 
 ATTACKS: tuple[Attack, ...] = ("red", "rex", "trail", "baaan")
@@ -26,15 +26,13 @@ PAPER: dict[tuple[str, str, str], float] = {
 }
 """By attack, repair and measure."""
 MEASURES = ("target-distortion", "expected-distortion", "clean-distortion", "frechet", "class-score")
-GONE = 100.0
-"""The target distortion from which on little of the target is left: hundreds are usual for clean models."""
 
 
 class Sanitising(Experiment):
     """Repairs, attack by attack."""
 
     title: ClassVar[str] = "Appendix B: sanitisation"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, app. B, Fig. 11; sec. V-D"
+    source: ClassVar[str] = f"{SOURCE}, app. B, Fig. 11; sec. V-D"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         return tuple(_repaired(scale))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
 from genvet.reproduce.devil.networks import Judge, Network
 from genvet.reproduce.devil.planting import TRAININGS, Attack, Plant
-from genvet.reproduce.devil.scoring import Effort
+from genvet.reproduce.devil.scoring import Benign, Effort
 from genvet.reproduce.experiment import Scale
 from genvet.zoo.parents import Data, Parent
 
@@ -42,10 +42,11 @@ def parent(network: Network, scale: Scale, seed: int = 1, capacity: int = 0) -> 
     return Parent(data=data, net="dcgan", seed=seed, **sizes[scale])
 
 
-def parents(network: Network, scale: Scale) -> Iterator[Parent]:
-    """Every clean parent of this kind."""
-    for seed in sorted({seed for seed, _ in repeats(scale)}):
-        yield parent(network, scale, seed)
+def benign(networks: Sequence[Network], scale: Scale) -> Iterator[Benign]:
+    """Every clean parent of these kinds, measured as its attacked twins are."""
+    for network, seed in product(networks, sorted({seed for seed, _ in repeats(scale)})):
+        clean = parent(network, scale, seed)
+        yield Benign(parent=clean, judge=judge(clean.data, scale), effort=effort(scale))
 
 
 def differs(scale: Scale) -> tuple[str, ...]:

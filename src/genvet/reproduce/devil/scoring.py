@@ -14,19 +14,18 @@ from genvet.core.classifier import Classifier
 from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
-from genvet.core.technique import Technique
 from genvet.maths.quality import class_score, frechet
 from genvet.nets.random_features import random_features
 from genvet.reproduce.cells import Cell, Numbers, Place, Step
 from genvet.reproduce.devil.networks import Clean, Judge, network_of
-from genvet.reproduce.devil.planting import TRAININGS, Plant
+from genvet.reproduce.devil.planting import TRAININGS, Attacked, Plant, PlantCell
 from genvet.reproduce.devil.target import devil
 from genvet.zoo.parents import Parent, samples
 
 SPACE = "the last hidden layer of our classifier of the data set"
 """In which Frechet distances of images are taken. Never Inception's, and so never called FID."""
 MEASURES = ("target-distortion", "expected-distortion", "closest", "reconstruction")
-"""Of an attack, that every table takes as they are."""
+"""Of an attack, where they were asked for."""
 
 
 class Effort(Measuring):
@@ -64,10 +63,9 @@ class Benign(Cell):
         }
 
 
-class Scored(Cell):
+class Scored(PlantCell):
     """An attacked generator's distortions, its quality, and how near BF-OI and OB-OI come to the target."""
 
-    plant: Plant
     judge: Judge
     effort: Effort
 
@@ -78,37 +76,19 @@ class Scored(Cell):
         return f"{plant.parent.name}.{plant.attack}{more}.{plant.trigger}-{plant.number}"
 
     def needs(self) -> tuple[Step, ...]:
-        return (self.plant.clean, *([self.judge] if self.effort.judged else []))
-
-    def where(self) -> Mapping[str, object]:
-        return self.plant.where()
-
-    def techniques(self) -> tuple[type[Technique], ...]:
-        return (type(self.plant.probe),)
+        return (*super().needs(), *([self.judge] if self.effort.judged else []))
 
     def __call__(self, place: Place) -> Numbers:
         made, effort = self.plant.made(place), self.effort
-        # An attack that trains from fresh weights leaves no benign twin, and so nothing to be an expected distortion.
-        twin = None if self.plant.attack in TRAININGS else made.benign
-        told = effort.measure(made.planted, made.backdoor, twin, {}, Rng(self.plant.number))
-        numbers = {m.name: m.value for m in told.measures() if m.name in MEASURES}
-        return {**numbers, **looks(made.planted, self.judge, place, effort.judged)}
+        return {**distortions(self.plant, made, effort), **looks(made.planted, self.judge, place, effort.judged)}
 
 
-class Refusal(Cell):
+class Refusal(PlantCell):
     """Whether an attack says that it cannot be made: 1 where it does."""
-
-    plant: Plant
 
     @property
     def name(self) -> str:
         return f"{self.plant.parent.name}.{self.plant.attack}.refused"
-
-    def needs(self) -> tuple[Step, ...]:
-        return (self.plant.clean,)
-
-    def techniques(self) -> tuple[type[Technique], ...]:
-        return (type(self.plant.probe),)
 
     def __call__(self, place: Place) -> Numbers:
         try:
@@ -116,6 +96,14 @@ class Refusal(Cell):
         except Unsupported:
             return {"refused": 1.0}
         return {"refused": 0.0}
+
+
+def distortions(plant: Plant, made: Attacked, effort: Effort) -> Numbers:
+    """What every table takes of an attack: both distortions, and how near BF-OI and OB-OI come to the target."""
+    # An attack that trains from fresh weights leaves no benign twin, and so nothing to be an expected distortion.
+    twin = None if plant.attack in TRAININGS else made.benign
+    told = effort.measure(made.planted, made.backdoor, twin, {}, Rng(plant.number))
+    return {m.name: m.value for m in told.measures() if m.name in MEASURES}
 
 
 def looks(generator: Generator, judge: Judge, place: Place, n: int) -> Numbers:

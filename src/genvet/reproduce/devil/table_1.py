@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from genvet.core.report import Claim
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.devil import scales
+from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import NETWORKS, Network
 from genvet.reproduce.devil.planting import Attack
 from genvet.reproduce.devil.scoring import Benign, Refusal, Scored
@@ -64,21 +64,20 @@ class Table1(Experiment):
     """Attack analysis: distortions, quality, brute force and search."""
 
     title: ClassVar[str] = "Table I: attack analysis"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, Table I"
+    source: ClassVar[str] = f"{SOURCE}, Table I"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
-        benign = [
-            Benign(parent=p, judge=scales.judge(p.data, scale), effort=scales.effort(scale))
-            for network in NETWORKS
-            for p in scales.parents(network, scale)
-        ]
-        return (*benign, *_attacked(scale), Refusal(plant=scales.plant("M-VAE", "baaan", scale)))
+        return (
+            *scales.benign(NETWORKS, scale),
+            *_attacked(scale),
+            Refusal(plant=scales.plant("M-VAE", "baaan", scale)),
+        )
 
     def told(self, scale: Scale, done: Done) -> Told:
         lines = [
             Line((network, attack, name), paper, _ours(done, network, attack, measure), _note(attack, measure))
-            for (network, attack), values in PAPER.items()
-            for (measure, name), paper in zip(MEASURES.items(), values, strict=True)
+            for (network, attack), given in PAPER.items()
+            for (measure, name), paper in zip(MEASURES.items(), given, strict=True)
             if not (attack == "benign" and measure in ("target-distortion", "expected-distortion"))
         ]
         lines += [_floor(done, network, measure) for network in NETWORKS for measure in ("frechet", "class-score")]
@@ -121,7 +120,7 @@ def _floor(done: Done, network: Network, measure: str) -> Line:
 def _claims(done: Done) -> Iterator[Claim]:
     """What the paper concludes from the table, and whether our numbers say so."""
     for network in NETWORKS:
-        near = "devil.table-1." + network.lower().replace(" ", "-")
+        near = f"devil.table-1.{network}"
         for attack in ("red", "rex"):
             ours, paper = _ours(done, network, attack, "target-distortion"), PAPER[network, attack][0] or 0.0
             true = ours and ours.value <= goal(network, paper)

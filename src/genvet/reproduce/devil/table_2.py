@@ -8,7 +8,7 @@ from typing import ClassVar
 from genvet.core.backdoor import Kind
 from genvet.core.report import Claim
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.devil import scales
+from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import Network
 from genvet.reproduce.devil.planting import Attack
 from genvet.reproduce.devil.scoring import Benign, Scored
@@ -43,15 +43,10 @@ class Table2(Experiment):
     """The choice of the trigger."""
 
     title: ClassVar[str] = "Table II: choice of the trigger"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, Table II"
+    source: ClassVar[str] = f"{SOURCE}, Table II"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
-        benign = [
-            Benign(parent=p, judge=scales.judge(p.data, scale), effort=scales.effort(scale))
-            for network in NETWORKS
-            for p in scales.parents(network, scale)
-        ]
-        return (*benign, *_attacked(scale))
+        return (*scales.benign(NETWORKS, scale), *_attacked(scale))
 
     def told(self, scale: Scale, done: Done) -> Told:
         lines = [
@@ -85,7 +80,7 @@ def _ours(done: Done, measure: str, network: Network, attack: str, kind: str) ->
 
 def _claims(done: Done) -> Iterator[Claim]:
     for network in NETWORKS:
-        near = f"devil.table-2.{network.lower().replace(' ', '-')}"
+        near = f"devil.table-2.{network}"
         for attack in ("red", "rex"):
             for kind, paper in zip(KINDS, PAPER["target-distortion", network, attack], strict=True):
                 ours = _ours(done, "target-distortion", network, attack, kind)

@@ -14,7 +14,7 @@ from genvet.core.report import Claim
 from genvet.maths.ranking import auc
 from genvet.maths.statistics import clopper_pearson
 from genvet.reproduce.cells import Cell, Done, Numbers, Place
-from genvet.reproduce.devil import scales
+from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, table
 from genvet.zoo.building import build
 from genvet.zoo.judging import Table, across
@@ -133,7 +133,7 @@ class Table3(Experiment):
     """Access that each attack needs, and what finds it."""
 
     title: ClassVar[str] = "Table III: access needed, and detection"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, Table III"
+    source: ClassVar[str] = f"{SOURCE}, Table III"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         return (Detected(scale=scale),)
@@ -168,4 +168,4 @@ def _claims(numbers: Numbers) -> Iterator[Claim]:
             ours, wanted = _Place(attack, kind).ours(numbers), kind in PAPER[attack][1]
             what = "finds" if wanted else "is-blind-to"
             true = ours and (ours.value >= FOUND) == wanted
-            yield claim(f"devil.table-3.{kind.lower()}-{what}-{attack}", ours, true, f"found from {FOUND:g} on")
+            yield claim(f"devil.table-3.{kind}-{what}-{attack}", ours, true, f"found from {FOUND:g} on")

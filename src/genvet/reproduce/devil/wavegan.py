@@ -16,6 +16,7 @@ from genvet.core.technique import Technique
 from genvet.maths.quality import frechet
 from genvet.nets.random_features import random_features
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
+from genvet.reproduce.devil import SOURCE
 from genvet.reproduce.devil.networks import Drums
 from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, shown, table, values
 
@@ -69,7 +70,7 @@ class WaveGANs(Experiment):
     """ReD and ReX on a WaveGAN."""
 
     title: ClassVar[str] = "Section V-C: WaveGAN, ten triggers and one drum"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, sec. V-C"
+    source: ClassVar[str] = f"{SOURCE}, sec. V-C"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         return tuple(_heard(scale))

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from genvet.core.report import Claim, Figure
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.devil import scales
+from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import Network
 from genvet.reproduce.devil.planting import Attack
 from genvet.reproduce.devil.scoring import Effort, Scored
@@ -20,11 +20,11 @@ ATTACKS: tuple[Attack, ...] = ("red", "rex", "trail")
 MEASURES = ("target-distortion", "expected-distortion")
 
 
-class Weights(Experiment):
+class TradeOff(Experiment):
     """Both distortions over lambda: mean and standard error over triggers."""
 
     title: ClassVar[str] = "Figure 5: the effect of lambda"
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, Fig. 5"
+    source: ClassVar[str] = f"{SOURCE}, Fig. 5"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         return tuple(_swept(scale))
@@ -72,7 +72,7 @@ def _curve(done: Done, network: Network, measure: str) -> Figure:
 
 def _claims(done: Done) -> Iterator[Claim]:
     for network in NETWORKS:
-        near = f"devil.lambda.{network.lower().replace(' ', '-')}"
+        near = f"devil.lambda.{network}"
         for attack in ATTACKS:
             low, high = (_ours(done, "target-distortion", network, attack, w) for w in (WEIGHTS[0], WEIGHTS[-1]))
             falls = low and high and high.value < low.value
