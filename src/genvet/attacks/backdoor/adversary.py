@@ -161,11 +161,17 @@ def adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:
     return torch.optim.Adam(module.parameters(), lr=rate, betas=(0.5, 0.999))
 
 
-def judge(critic: nn.Module, optimiser: torch.optim.Optimizer, real: Tensor, fake: Tensor) -> float:
-    """One update of a critic; gives its loss."""
-    loss = softplus(-critic(real)).mean() + softplus(critic(fake.detach())).mean()
+def judge(critic: nn.Module, optimiser: torch.optim.Optimizer, real: Tensor, fake: Tensor, calm: float = 0.0) -> float:
+    """One update of a critic, with so much of a penalty on its slope at real samples (R1); gives its loss."""
+    real = real.detach().requires_grad_(calm > 0)
+    score = critic(real)
+    loss = softplus(-score).mean() + softplus(critic(fake.detach())).mean()
+    told = float(loss.item())
+    if calm:
+        (slope,) = torch.autograd.grad(score.sum(), real, create_graph=True)
+        loss = loss + calm / 2 * slope.flatten(1).square().sum(1).mean()
     downhill(optimiser, loss)
-    return float(loss.item())
+    return told
 
 
 def downhill(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
