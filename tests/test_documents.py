@@ -16,8 +16,12 @@ from hostile.networks import clean
 ROOT = Path(__file__).parents[1]
 
 
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.S | re.M)
+PAGES = ("README.md", *(f"docs/guide/{path.name}" for path in sorted((ROOT / "docs/guide").glob("*.md"))))
+
+
+def blocks(page: str, *languages: str) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / page).read_text(), re.S | re.M)
+    return [text for language, text in fenced if language in languages]
 
 
 @pytest.fixture
@@ -33,15 +37,41 @@ def test_readme_python(stranger: str) -> None:
     exec(compile(code, "README.md", "exec"), {})
 
 
-def test_readme_commands() -> None:
-    """Every command line of the README is one that the program knows, with options that it knows."""
+@pytest.mark.parametrize("page", PAGES)
+def test_commands(page: str) -> None:
+    """Every command line of the README and the guide is one that the program knows, with options that it knows."""
     from genvet.cli.app import build
 
-    lines = [line.partition("#")[0].split() for block in blocks("README.md", "") for line in block.splitlines()]
+    lines = [line.partition(" #")[0].split() for block in blocks(page, "", "bash") for line in block.splitlines()]
     lines = [words[1:] for words in lines if words and words[0] == "genvet"]
-    assert len(lines) >= 6
+    assert lines or page.endswith("architecture.md")
     for words in lines:
-        build().parse_args(words, exit_on_error=False, print_error=False)
+        build(words).parse_args(words, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize(
+    ("page", "kind"), [("scan", "inspection"), ("attack", "attack"), ("defend", "defence"), ("train", "recipe")]
+)
+def test_the_guide_names_every_technique(page: str, kind: str) -> None:
+    """In the first cells of its tables; what is not listed there would never be found."""
+    from genvet.catalogue import techniques
+
+    listed = {
+        cell.strip(" `")
+        for row in re.findall(r"^\|(.*)\|$", (ROOT / f"docs/guide/{page}.md").read_text(), re.M)
+        for cell in row.split("|")[:2]
+    }
+    names = {name if kind == "inspection" else name.rpartition(".")[2] for name in techniques(kind)}
+    assert names <= listed
+    named = {cell for cell in listed if re.fullmatch(r"(static|dynamic|output)\.\w+", cell)}
+    assert not named - set(techniques("inspection"))
+
+
+def test_the_guide_names_every_table() -> None:
+    from genvet.reproduce.tables import tables
+
+    text = (ROOT / "docs/guide/reproduce.md").read_text()
+    assert set(re.findall(r"^\| `(\w+/[\w-]+)`", text, re.M)) == set(tables())
 
 
 @pytest.mark.parametrize("example", sorted(p.name for p in (ROOT / "examples").glob("*.py")))
