@@ -65,6 +65,7 @@ def test_a_planted_model_with_its_backdoor_and_report(desk: Path, tmp_path: Path
     assert "not vetted" in report["verdict"]["unchecked"]
     page = (tmp_path / "report.html").read_text()
     assert "A backdoor was planted" in page and "Nothing was found" not in page
+    assert finding["reason"] == "only inspections are judged"
 
 
 def test_a_whole_generator_as_the_target(desk: Path, tmp_path: Path) -> None:
@@ -139,6 +140,16 @@ def test_a_bypass_goes_out_as_an_attacker_would_send_it(desk: Path, tmp_path: Pa
             "no critic",
         ),
         (["nope"], "no attack named"),
+        (["nope", "model.safetensors", "--targets", "target.png"], "no attack named 'nope'"),
+        (["red", "model.safetensors", "--target", "target.png"], "genvet attack red --help lists what there is"),
+        (
+            ["red", "model.safetensors", "--targets", "target.png", "--classifier", "model.safetensors"],
+            "no classifier; expected the classifier.safetensors that genvet train wrote; got safetensors",
+        ),
+        (
+            ["trail", "--net", "dcgan:capacity=999999999", "--targets", "target.png", "--images", "data.npz"],
+            "not enough memory",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_in_words(

@@ -29,6 +29,9 @@ from genvet.cli.train import command as train
 from genvet.cli.zoo import app as zoo
 from genvet.core.errors import GenVetError
 
+BY_NAME = ("train", "attack", "defend", "study", "zoo")
+"""Commands whose next word decides which options there are."""
+COMMANDS = (*BY_NAME, "demo", "scan", "convert", "sample", "reproduce", "list")
 EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
 
 
@@ -66,7 +69,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = app(words, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        screen.complain(in_words(error), "genvet --help lists what there is")
+        screen.complain(in_words(error), f"{helping(words)} lists what there is")
     except GenVetError as error:
         if "--debug" in words:
             raise
@@ -82,7 +85,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in words:
             raise
-        screen.complain(f"{type(error).__name__}: {error}", "this is a fault of GenVet; --debug shows where")
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's own is a RuntimeError
+            screen.complain("there is not enough memory", "take a smaller network, or fewer samples at a time")
+        else:
+            screen.complain(f"{type(error).__name__}: {error}", "this is a fault of GenVet; --debug shows where")
     return outcome.INCOMPLETE
 
 
@@ -92,6 +98,17 @@ def in_words(error: CycloptsError) -> str:
     if type(cause).__name__ != "ValidationError":  # pydantic's; importing it would make --help wait
         return str(error)
     return "; ".join(f"--{'-'.join(map(str, e['loc']))}: {e['msg']}; got {e['input']}" for e in cause.errors())  # type: ignore[union-attr]
+
+
+def helping(words: Sequence[str]) -> str:
+    """The command that lists the options which these words may have meant.
+
+    >>> helping(["attack", "red", "model.safetensors", "--step", "3"])
+    'genvet attack red --help'
+    """
+    named = words[: 2 if words[0] in BY_NAME else 1] if words and words[0] in COMMANDS else []
+    shown = [word for word in named if word.isidentifier()]
+    return " ".join(["genvet", *shown, "--help"])
 
 
 def settings(words: list[str]) -> list[Dict]:

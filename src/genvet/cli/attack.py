@@ -105,6 +105,8 @@ def keep(benign: Generator | None, result: Any, probe: Probe, folder: Path) -> l
             paths.append(write(benign, backdoor, planted.with_suffix(suffix), tolerance))
         except Unsupported as error:
             screen.note(f"no {suffix}: {error.message}")
+    if len(paths) == 1:
+        screen.note("no file holds the planted model: this bypass was measured alone")
     return paths
 
 

@@ -33,11 +33,13 @@ def command(run: Callable[..., int], kind: str, words: Sequence[str]) -> Callabl
     """`run` with the fields of the technique that these words ask for; as it is, for other commands."""
     if list(words[:1]) != [run.__name__]:
         return with_fields(run, None)
-    from genvet.catalogue import techniques
+    from genvet.catalogue import find, techniques
 
     known = techniques(kind)
     ends = {name.rpartition(".")[2]: name for name in known}
     asked = [known[ends.get(word, word)] for word in words[1:] if ends.get(word, word) in known]
+    if not asked and words[1:] and not words[1].startswith("-"):
+        find(words[1], kind)  # says what there is, before its options are called unknown
     technique: Any = asked[0].load() if asked else None
     return with_fields(run, technique, [_flag(technique, f) for f in fields(technique.gift())] if technique else ())
 

@@ -54,7 +54,8 @@ def told(file: ModelFile, findings: Finding | Sequence[Finding], unchecked: str)
     from genvet import engine
     from genvet.core.report import Finding
 
-    every = [findings] if isinstance(findings, Finding) else findings
+    given = [findings] if isinstance(findings, Finding) else findings
+    every = [finding.model_copy(update={"reason": "only inspections are judged"}) for finding in given]
     report = engine.compose(file, every, [], command_line())
     said = {"behaviour": every[0].summary, "unchecked": unchecked}
     return report.model_copy(update={"verdict": report.verdict.model_copy(update=said)})

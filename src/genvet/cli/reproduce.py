@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +13,7 @@ from cyclopts.validators import Number
 
 from genvet.cli import outcome, screen
 from genvet.cli.options import DEBUGGING, Debugging, Flag, command_line, output_folder
+from genvet.core.errors import BadInput
 
 if TYPE_CHECKING:
     from genvet.core.report import Report, Scalar, Table
@@ -72,6 +74,8 @@ def reproduce(
     folder = out or output_folder("reproduce", Path(stem))
     networks = cache or Path(os.environ.get(CACHE) or folder / "cache")
     members = population or BENCHMARKS / "zoo" / "cells" / scale
+    if not kept and not root(data).is_dir():
+        raise BadInput(f"there is no folder {root(data)}", expected="a folder of data sets", hint="name it with --data")
     place = Place(Path() if kept else root(data), networks, members)
     finished = cells or (BENCHMARKS / stem if BENCHMARKS.is_dir() else folder) / "cells" / scale
     with screen.progress():
@@ -93,8 +97,9 @@ def show(report: Report) -> None:
         screen.out().print(table.title)
         screen.table(*plain(table))
     screen.table(("claim", "status", "evidence"), [(c.id, c.status, c.evidence) for c in finding.claims])
-    for gap, labels in report.gaps():
-        screen.note(f"no numbers ({gap.detail or gap.reason}): {labels}")
+    reasons = Counter(gap.detail or gap.reason.replace("_", " ") for gap in report.not_checked)
+    for reason, cells in reasons.items():
+        screen.note(f"no numbers in {cells} cell{'s' * (cells > 1)}: {reason}")
 
 
 def plain(table: Table) -> tuple[list[str], list[list[str]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -65,6 +66,7 @@ def train(
     reference: Path
         Samples that the network does not learn from, to measure its quality against; the data unless given.
     """
+    from genvet import engine
     from genvet.core.rng import Rng
     from genvet.files.classifiers import load_classifier
     from genvet.training.checkpoints import Folder, kept_by
@@ -79,10 +81,13 @@ def train(
     (samples,) = vars(given).values()
     held_out = against(reference, samples) if reference else samples
     rate = getattr(samples, "rate", 16_000)
+    engine.ready(folder)
     keeper = Folder(folder / "resume", every, lambda step, losses, x: tell(folder, rate, step, losses, x))
+    began = time.monotonic()
     try:
         with screen.progress(), kept_by(keeper), stopping(keeper):
             trained = chosen(given, Rng(common.seed))
+            seconds = round(time.monotonic() - began, 3)
             quality = measured(trained, held_out, space, common.seed)
     except KeyboardInterrupt:
         if not keeper.last:
@@ -91,7 +96,7 @@ def train(
         return outcome.INCOMPLETE
     told = {"genvet.quality": training_report.in_words(quality, reference)} if quality else {}
     paths = write(trained, folder, {**about(data, given), **told})
-    paths.append(training_report.write(chosen, trained, quality, paths[0], rate, common.seed))
+    paths.append(training_report.write(chosen, trained, quality, paths[0], rate, common.seed, seconds))
     for path in paths:
         screen.note(f"{net}: {path}")
     return 0

@@ -16,8 +16,10 @@ MOST_POINTS = 2000
 """Of each loss in the report."""
 
 
-def write(recipe: Recipe, trained: Trained, quality: Finding | None, model: Path, rate: int, seed: int) -> Path:
-    """report.json and report.html beside the model that came out; gives the page."""
+def write(
+    recipe: Recipe, trained: Trained, quality: Finding | None, model: Path, rate: int, seed: int, seconds: float
+) -> Path:
+    """report.json and report.html beside the model that came out; gives the page. `seconds` are those of this run."""
     from genvet.cli.outcome import keep, told
     from genvet.core.report import Finding
     from genvet.core.severity import Severity
@@ -31,11 +33,12 @@ def write(recipe: Recipe, trained: Trained, quality: Finding | None, model: Path
         access="data",
         config=recipe.model_dump(mode="json"),
         severity=Severity.INFO,
-        reason="a training is not judged",
+        reason="only inspections are judged",
         summary=f"Trained for {steps:,} steps; mean losses at the end: {losses}.",
         measures=measures(trained),
         figures=figures(trained, model.parent, rate, seed),
         seed=seed,
+        seconds=seconds,
     )
     said = told(load(model), [finding, *([quality] if quality else [])], "This is a training, not a scan.")
     return keep(said, model.parent)

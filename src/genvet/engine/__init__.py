@@ -8,4 +8,5 @@ from genvet.engine.repairing import repaired as repaired
 from genvet.engine.running import assess as assess
 from genvet.engine.running import measured as measured
 from genvet.engine.scanning import scan as scan
+from genvet.engine.shelf import ready as ready
 from genvet.engine.shelf import write as write

@@ -22,7 +22,7 @@ class Shelf:
     def __init__(self, out: Path | None, rate: int = 16_000) -> None:
         self.out, self.rate = out, rate
         if out:
-            _make(out)
+            ready(out)
 
     def figure(self, picture: Picture) -> Figure:
         """Write a picture under the next free number, or a sound as WAV."""
@@ -55,7 +55,7 @@ class Shelf:
 
 def write(report: Report, out: Path) -> Path:
     """Write report.json, replacing an older one in one step."""
-    _make(out)
+    ready(out)
     return write_bytes(out / "report.json", (report.model_dump_json(indent=1) + "\n").encode())
 
 
@@ -68,7 +68,8 @@ def key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _make(out: Path) -> None:
+def ready(out: Path) -> None:
+    """Make the output folder; raises BadInput where nothing can be written: before the work, not after it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         writable = os.access(out, os.W_OK)

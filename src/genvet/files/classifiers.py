@@ -23,6 +23,9 @@ def save_classifier(classifier: Classifier, path: str | Path, metadata: Mapping[
 def load_classifier(path: str | Path) -> Classifier:
     """The classifier of a file that `save_classifier` wrote; raises BadInput where it holds none."""
     file = read(path)
+    if "genvet.classifier" not in file.metadata:
+        expected = "the classifier.safetensors that genvet train wrote"
+        raise BadInput(f"{printable(path)} is no classifier", expected=expected, got=file.format)
     try:
         classifier = classifiers.build(**json.loads(file.metadata["genvet.classifier"]))
         classifier.module.load_state_dict(tensors(file.parts[0], file.storages))

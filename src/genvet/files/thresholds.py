@@ -6,6 +6,8 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from genvet.core.calibration import Thresholds
 from genvet.core.errors import BadInput
 from genvet.core.printable import printable
@@ -27,7 +29,17 @@ def read_thresholds(path: str | Path) -> Thresholds:
         if isinstance(error, BadInput):
             raise
         hint = "`genvet zoo score FOLDER --write FILE` makes one"
-        raise BadInput(f"{printable(path)} is no table of thresholds", got=printable(error, 300), hint=hint) from None
+        raise BadInput(
+            f"{printable(path)} is no table of thresholds", got=printable(_why(error), 300), hint=hint
+        ) from None
+
+
+def _why(error: Exception) -> str:
+    """The first thing that does not fit, by its place in the file."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
 
 
 @lru_cache(maxsize=1)
