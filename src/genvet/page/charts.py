@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from genvet.core.printable import printable
 from genvet.core.report import Figure
@@ -92,6 +92,9 @@ def _axes(axes: Axes, data: dict[str, Any]) -> None:
             low, high = axis.get_view_interval()
             narrow = 0 < low and high < 50 * low  # such a stretch may hold no power of ten at all
             axis.set_minor_formatter(FuncFormatter(_between) if narrow else NullFormatter())
+            if 0 < low and high < 5 * low:  # and such a one hardly any of 2, 3 and 5 times such a power
+                axis.set_major_locator(MaxNLocator(5))
+                axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(_tick))
 
 

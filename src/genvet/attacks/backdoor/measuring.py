@@ -73,7 +73,12 @@ class Planted(Result):
         return (*found, *around, *self.quality)
 
     def figures(self) -> tuple[Figure | Picture, ...]:
-        picture = Picture("Target, trigger's output; ordinary samples before and after", self.shown, columns=2)
+        if self.shown.ndim == 4:
+            title = "Above: targets, and ordinary samples before; below: what triggers give, and these samples after"
+            above_and_below = torch.cat([self.shown[::2], self.shown[1::2]])
+            picture = Picture(title, above_and_below, columns=len(self.shown) // 2)
+        else:
+            picture = Picture("Target, trigger's output; ordinary samples before and after", self.shown)
         around = tuple(self.surroundings.figures()) if self.surroundings else ()
         if not self.losses:
             return (picture, *around)
