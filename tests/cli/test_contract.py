@@ -302,6 +302,21 @@ def test_help_and_list_do_not_wait_for_torch() -> None:
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_sentences_of_the_help_flow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines end where the terminal does, and not where a docstring's do: of options, and of a technique's fields."""
+    monkeypatch.setenv("COLUMNS", "300")
+    for words, sentence in (
+        (("train", "dcgan"), "which gives the class score; fixed random convolutions unless given."),
+        (
+            ("defend", "prune"),
+            "or the largest Lipschitz constant of a channel, where a backdoor may amplify",
+        ),
+    ):
+        with pytest.raises(SystemExit):
+            main((*words, "--help"))
+        assert sentence in capsys.readouterr().out
+
+
 def test_python_m_genvet_is_the_same_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "genvet", "list", "--json"], check=True, capture_output=True, text=True

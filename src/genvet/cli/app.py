@@ -19,6 +19,7 @@ from genvet.cli.attack import command as attack
 from genvet.cli.convert import convert
 from genvet.cli.defend import command as defend
 from genvet.cli.demo import demo
+from genvet.cli.flowing_help import FlowingHelp
 from genvet.cli.listing import listing
 from genvet.cli.options import TECHNIQUES, early, options_from
 from genvet.cli.reproduce import reproduce
@@ -45,6 +46,7 @@ def build(words: Sequence[str] = ()) -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
         help_format="plaintext",
+        help_formatter=FlowingHelp(),
     )
     app.command(demo)
     app.command(scan)
