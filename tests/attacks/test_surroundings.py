@@ -68,6 +68,11 @@ def test_ways_lead_into_the_typical_set(place: str) -> None:
         assert torch.allclose(ends[0::2], -ends[1::2], atol=1e-4)  # the two sides of each circle
 
 
+def test_ways_on_a_sphere_are_circles_whatever_the_length_of_z() -> None:
+    latent = Latent(16, "sphere")
+    assert Ways.out_of(latent, 3 * latent.sample(0, 1, Rng(1))[0], Rng(2)).round
+
+
 def test_ways_of_a_uniform_prior_are_straight_and_stay_in_the_cube() -> None:
     latent = Latent(16, "uniform")
     ways = Ways.out_of(latent, latent.sample(0, 1, Rng(1))[0], Rng(2))

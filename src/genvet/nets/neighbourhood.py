@@ -60,8 +60,9 @@ class Ways:
 
 def rounded(latent: Latent, z: Tensor) -> bool:
     """Whether the ways out of z (dim,) are great circles: on a sphere, and in the typical set of a normal prior."""
-    typical = torch.allclose(latent.project(z[None])[0], z, rtol=1e-4, atol=1e-6) and bool(z.any())
-    return latent.distribution != "uniform" and typical
+    if latent.distribution == "uniform" or not z.any():
+        return False
+    return latent.distribution == "sphere" or torch.allclose(latent.project(z[None])[0], z, rtol=1e-4, atol=1e-6)
 
 
 def near(latent: Latent, z: Tensor, towards: Tensor, shares: Tensor) -> Tensor:
