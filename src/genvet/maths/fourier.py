@@ -35,4 +35,5 @@ def magnitudes(x: Tensor) -> Tensor:
         across = torch.fft.rfftfreq(x.shape[3], device=x.device) * x.shape[3]
         strength = strength * (-2 * (math.pi * SOFT) ** 2 * (down.square() + across.square())).exp()
     rows = strength.flatten(1)
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-6) * (~blank)[:, None]
+    unit: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-6) * (~blank)[:, None]
+    return unit

@@ -19,7 +19,8 @@ def great_circle(z: Tensor, towards: Tensor, angles: Tensor) -> Tensor:
     ahead = z / radius
     aside = towards - (towards @ ahead)[:, None] * ahead
     aside = aside / aside.norm(dim=1, keepdim=True)
-    return radius * (angles.cos()[:, None] * ahead + angles.sin()[:, None] * aside[:, None])
+    on_it: Tensor = radius * (angles.cos()[:, None] * ahead + angles.sin()[:, None] * aside[:, None])
+    return on_it
 
 
 def line(z: Tensor, towards: Tensor, shares: Tensor) -> Tensor:
