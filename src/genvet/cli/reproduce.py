@@ -97,7 +97,7 @@ def show(report: Report) -> None:
         screen.out().print(table.title)
         screen.table(*plain(table))
     screen.table(("claim", "status", "evidence"), [(c.id, c.status, c.evidence) for c in finding.claims])
-    reasons = Counter(gap.detail or gap.reason.replace("_", " ") for gap in report.not_checked)
+    reasons = Counter(gap.detail or "not worked out yet" for gap in report.not_checked)
     for reason, cells in reasons.items():
         screen.note(f"no numbers in {cells} cell{'s' * (cells > 1)}: {reason}")
 

@@ -97,6 +97,7 @@ def score(
     json: bool
         Print the report alone, as JSON, on stdout; everything else goes to stderr.
     """
+    from genvet import engine
     from genvet.core.calibration import Thresholds
     from genvet.core.errors import BadInput
     from genvet.files.thresholds import read_thresholds
@@ -106,17 +107,21 @@ def score(
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}", hint="name a population, or a folder of clean models")
     place = out or output_folder("zoo", folder)
+    path = write or place / "thresholds.json"
+    engine.ready(place)
+    engine.ready(path.parent)
+    before = read_thresholds(path).populations if path.exists() else ()
     with screen.progress():
         rows = scoring.rows(folder, place, depth, seed, jobs, cells)
         judged = reporting.judge(name or folder.resolve().name, rows)
         report = reporting.report(judged, command_line())
     page = outcome.keep(report, place)
-    path = write or place / "thresholds.json"
     made = reporting.population(judged)
-    before = read_thresholds(path).populations if path.exists() else ()
     others = tuple(p for p in before if (p.name, p.depth) != (made.name, made.depth))
     table = Thresholds(populations=(*others, made))
     write_bytes(path, (table.model_dump_json(indent=1) + "\n").encode())
+    if (known := scoring.stored(folder)) and (unread := len(list(folder.iterdir())) - len(known)):
+        screen.note(f"{folder}: {unread} of its files are no cells, and were left out")
     if json:
         outcome.put(report)
     else:

@@ -34,7 +34,9 @@ def write(report: Report, folder: Path) -> Path:
 
 def render(report: Report, folder: Path) -> str:
     """The page as text. Pictures and sounds are taken from `folder`."""
-    findings = sorted(report.findings, key=lambda f: (-f.severity.rank, f.technique, f.part))
+    findings = list(report.findings)
+    if not all(_done(f.technique) for f in findings):  # a score has its verdict first, a training its losses
+        findings.sort(key=lambda f: (-f.severity.rank, f.technique, f.part))
     sections = [_section(i, finding, folder) for i, finding in enumerate(findings, 1)]
     return template("report.html").render(report=report, headline=headline(report), sections=sections)
 
