@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from genvet.attacks.backdoor.before import unfiltered
 from genvet.attacks.backdoor.bypass import Bypass
-from genvet.attacks.backdoor.objective import Aim, unfiltered
+from genvet.attacks.backdoor.objective import Aim
 from genvet.attacks.backdoor.red import ReD
 from genvet.core.data import Images
 from genvet.core.errors import BadInput, Unsupported

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from genvet.attacks.backdoor.adaptive import Adaptive, Norms
+from genvet.attacks.backdoor.before import Before
 from genvet.attacks.backdoor.measuring import Yardsticks, one_for_each
 from genvet.core.backdoor import Backdoor, Triggers
 from genvet.core.classifier import Classifier
@@ -20,8 +21,6 @@ from genvet.core.generator import Generator
 from genvet.core.progress import track
 from genvet.core.rng import Rng
 from genvet.maths.distances import exact
-from genvet.maths.squashing import before_sigmoid, before_tanh
-from genvet.nets.squash import last_squash
 
 TRIGGERS_A_STEP = 32
 """Of a trigger with more, so many have their turn in one update."""
@@ -52,79 +51,6 @@ class Aim:
             return Backdoor(trigger, self.target_generator).fitting(generator)  # type: ignore[arg-type]
         count = len(trigger.z) if hasattr(trigger, "z") else 1
         return Backdoor(trigger, one_for_each(self.targets.fitting(generator.shape), count)).fitting(generator)
-
-
-@runtime_checkable
-class Filtered(Protocol):
-    """A network that answers through a post-filter, where it has one: a WaveGAN, expanded or not."""
-
-    filter: Any
-
-    def before_filter(self, z: Tensor) -> Tensor: ...
-
-    def filtered(self, x: Tensor) -> Tensor: ...
-
-
-class Before:
-    """What goes into a generator's last tanh or sigmoid, or into WaveGAN's post-filter: losses there work better.
-
-    Where its last word is another layer, its output itself.
-    """
-
-    def __init__(self, generator: Generator) -> None:
-        self.generator = generator
-        module = generator.module
-        self.sound = module if isinstance(module, Filtered) and module.filter is not None else None
-        self.last = None if self.sound else last_squash(generator)
-        self._known: tuple[Tensor, Tensor] | None = None
-
-    def __call__(self, z: Tensor) -> Tensor:
-        if self.sound:
-            return self.sound.before_filter(z)
-        if self.last is None:
-            return self.generator(z)
-        seen: list[Tensor] = []
-        hook = self.last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        try:
-            self.generator(z)
-        finally:
-            hook.remove()
-        return seen[-1]
-
-    def wanted(self, x: Tensor) -> Tensor:
-        """What has to be there for outputs x: 0.999 of them, undone; or a sound that the filter makes into x."""
-        if self.sound:
-            if self._known is None or not torch.equal(self._known[0], x):
-                self._known = x, unfiltered(self.sound, x)
-            return self._known[1]
-        if self.last is None:
-            return x
-        return before_tanh(x) if isinstance(self.last, nn.Tanh) else before_sigmoid(x)
-
-    @torch.no_grad()
-    def after(self, values: Tensor) -> Tensor:
-        """The generator's outputs for these values."""
-        if self.sound:
-            return self.sound.filtered(values)
-        if self.last is None:
-            return values
-        x: Tensor = self.last(values)
-        return x * 2 - 1 if isinstance(self.last, nn.Sigmoid) else x
-
-
-@torch.enable_grad()
-def unfiltered(sound: Filtered, x: Tensor, steps: int = 500) -> Tensor:
-    """Sounds in (-1, 1) that the post-filter, as it is now, brings nearest to x in squares: (n, 1, length).
-
-    # Unlike the paper: asked for where the network answers, behind its tanh, and not at the arctanh of it.
-    """
-    free = torch.zeros_like(x).requires_grad_()
-    optimiser = torch.optim.Adam([free], lr=0.05)
-    for _ in range(steps):
-        loss = (sound.filtered(free.tanh()) - x).square().sum()
-        (free.grad,) = torch.autograd.grad(loss, free)
-        optimiser.step()
-    return free.detach().tanh()
 
 
 Course = Callable[[int], None]
@@ -213,8 +139,3 @@ def batch(backdoor: Backdoor, step: int, rng: Rng) -> tuple[Tensor, Tensor]:
     if isinstance(backdoor.target, Generator) or len(backdoor.target) == 1:
         return z, backdoor.wanted(z)
     return z, backdoor.target[number % len(backdoor.target)]
-
-
-def copied(generator: Generator, module: nn.Module) -> Generator:
-    """The generator with another module, in evaluation mode."""
-    return replace(generator, module=module.eval())

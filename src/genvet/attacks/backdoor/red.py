@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genvet.attacks.backdoor.measuring import Measuring, Planted
-from genvet.attacks.backdoor.objective import Aim, Retraining, copied
+from genvet.attacks.backdoor.objective import Aim, Retraining
 from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
@@ -36,7 +37,7 @@ class ReD(Measuring, Retraining, Probe):
 
     def __call__(self, target: Generator, given: Aim, rng: Rng) -> Planted:
         backdoor = given.backdoor(target, self, rng)
-        planted = copied(target, copy.deepcopy(target.module).requires_grad_(False))
+        planted = replace(target, module=copy.deepcopy(target.module).requires_grad_(False).eval())
         free = self._free(planted)
         optimiser = torch.optim.Adam(free, lr=self.rate)
         losses = self.retrain(planted, target, backdoor, optimiser, self.steps, rng, _pull(free, self.decay))
