@@ -53,6 +53,12 @@ class Classifier:
         on = next(self.module.parameters()).device
         return torch.cat([self(some.to(on)).cpu() for some in x.split(batch)])
 
+    @torch.inference_mode()
+    def embedded(self, x: Tensor, batch: int = 500) -> Tensor:
+        """The same as `features`, some at a time, on the CPU, without gradients: (n, width)."""
+        on = next(self.module.parameters()).device
+        return torch.cat([self.features(some.to(on)).cpu() for some in x.split(batch)])
+
     def __str__(self) -> str:
         """By its classes and by its weights, so that no two spaces have one name."""
         digest = hashlib.sha256()

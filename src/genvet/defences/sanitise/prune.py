@@ -67,7 +67,10 @@ class Units:
 class Prune(Repair):
     """Silences the share of a layer's units that ordinary latents excite least."""
 
-    source: ClassVar[str] = "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, app. A; Liu 2018; Zheng 2022"
+    source: ClassVar[str] = (
+        "Rawat, Levacher, Sinn: The Devil is in the GAN, ESORICS 2022, app. A; Liu et al.: Fine-Pruning, RAID 2018; "
+        "Zheng et al.: Data-free Backdoor Removal Based on Channel Lipschitzness, ECCV 2022, eq. 6"
+    )
     smoke: ClassVar[dict[str, Any]] = {"samples": 64}
 
     share: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -145,7 +148,7 @@ def activity(generator: Generator, units: Units, samples: int, rng: Rng) -> Tens
 
 
 def lipschitz(units: Units) -> Tensor:
-    """The channel Lipschitz constant of each unit, (units,): Zheng 2022, eq. 6."""
+    """The channel Lipschitz constant of each unit, (units,): Zheng et al., ECCV 2022, eq. 6."""
     kernels = units.incoming.flatten(2) if units.incoming.ndim > 2 else units.incoming[:, None]
     largest = units.by_unit(torch.linalg.matrix_norm(kernels, ord=2)).amax(1)
     if units.norm is None:

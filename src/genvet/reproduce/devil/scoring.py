@@ -10,20 +10,16 @@ from pydantic import Field
 from torch import Tensor
 
 from genvet.attacks.backdoor.measuring import Measuring, nearest, reached
-from genvet.core.classifier import Classifier
 from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.maths.quality import class_score, frechet
-from genvet.nets.random_features import random_features
 from genvet.reproduce.cells import Cell, Numbers, Place, Step
 from genvet.reproduce.devil.networks import Clean, Judge, network_of
 from genvet.reproduce.devil.planting import TRAININGS, Attacked, Plant, PlantCell
 from genvet.reproduce.devil.target import devil
 from genvet.zoo.parents import Parent, samples
 
-SPACE = "the last hidden layer of our classifier of the data set"
-"""In which Frechet distances of images are taken. Never Inception's, and so never called FID."""
 MEASURES = ("target-distortion", "expected-distortion", "closest", "reconstruction")
 """Of an attack, where they were asked for."""
 
@@ -107,13 +103,16 @@ def distortions(plant: Plant, made: Attacked, effort: Effort) -> Numbers:
 
 
 def looks(generator: Generator, judge: Judge, place: Place, n: int) -> Numbers:
-    """The Frechet distance of n samples to as many real ones, and their class score; nothing where n is 0."""
+    """The Frechet distance of n samples to as many real ones, and their class score; nothing where n is 0.
+
+    In the classifier's last hidden layer: never Inception's, and so never called FID.
+    """
     if not n:
         return {}
     classifier, x = judge.classifier(place), generator.sample(n, Rng(1, "looks"))
     real, _ = halves(judge, place, n)
     return {
-        "frechet": frechet(features(real, classifier), features(x, classifier)),
+        "frechet": frechet(classifier.embedded(real), classifier.embedded(x)),
         "class-score": class_score(classifier.probabilities(x)),
     }
 
@@ -122,7 +121,7 @@ def floor(judge: Judge, place: Place, n: int) -> Numbers:
     """The same for other real images: what a perfect generator would be told."""
     classifier, (real, other) = judge.classifier(place), halves(judge, place, n)
     return {
-        "frechet.real": frechet(features(real, classifier), features(other, classifier)),
+        "frechet.real": frechet(classifier.embedded(real), classifier.embedded(other)),
         "class-score.real": class_score(classifier.probabilities(other)),
     }
 
@@ -133,11 +132,3 @@ def halves(judge: Judge, place: Place, n: int) -> tuple[Tensor, Tensor]:
     order = torch.randperm(len(x), generator=Rng(0, "halves").block())
     n = min(n, len(x) // 2)
     return x[order[:n]], x[order[n : 2 * n]]
-
-
-@torch.inference_mode()
-def features(x: Tensor, classifier: Classifier | None = None) -> Tensor:
-    """Rows in the classifier's last hidden layer; in the space of random convolutions where there is none."""
-    if classifier is None:
-        return random_features(x)
-    return torch.cat([classifier.features(some) for some in x.split(500)])
