@@ -9,7 +9,7 @@ import pytest
 
 from genvet.core.errors import Unsupported
 from genvet.reproduce.cells import Cell, Numbers, Place, Step, run
-from genvet.reproduce.experiment import Spread, largest, mean, median
+from genvet.reproduce.experiment import Spread, claim, largest, mean, median
 
 
 class Made(Step):
@@ -109,3 +109,13 @@ def test_several_runs_as_one_number() -> None:
     error = mean([1.0, 3.0])
     assert error is not None and (error.low, error.high) == (1.0, 3.0), "standard error of 1 and 3 is 1"
     assert mean([None]) is None and median([]) is None
+
+
+def test_a_claim_rests_on_three_runs() -> None:
+    few, enough = (Spread(1.0, 1.0, 1.0, n) for n in (2, 3))
+    assert [claim("It is small", s, True, "paper 2").status for s in (None, few, enough)] == [
+        "undecided",
+        "undecided",
+        "holds",
+    ]
+    assert claim("It is small", enough, False, "paper 0.5").status == "not"

@@ -111,12 +111,17 @@ def values(done: Done, name: str, kind: type[Cell] = Cell, **where: object) -> l
     ]
 
 
+FEWEST = 3
+"""Runs that a claim is decided on: one parent with one trigger is an anecdote."""
+
+
 def claim(name: str, ours: Spread | None, true: object, beside: str) -> Claim:
-    """Whether it holds for our median or mean, and how that was told; undecided without numbers of ours.
+    """Whether it holds for our median or mean, and how that was told; undecided with fewer than `FEWEST` runs.
 
     Its name is written small, with a hyphen for each space.
     """
-    status: Literal["holds", "not", "undecided"] = "undecided" if ours is None else "holds" if true else "not"
+    told: Literal["holds", "not"] = "holds" if true else "not"
+    status: Literal["holds", "not", "undecided"] = "undecided" if ours is None or ours.n < FEWEST else told
     return Claim(id=name.lower().replace(" ", "-"), status=status, evidence=f"ours {shown(ours)}; {beside}")
 
 
