@@ -106,5 +106,5 @@ def test_the_command_writes_a_classifier_that_is_read_back(tmp_path: Path, monke
     assert list(load("o/classifier.safetensors").not_generators.values()) == [
         "a classifier: images of 1 channel -> 10 scores"
     ]
-    with pytest.raises(BadInput, match="no classifier that GenVet wrote"):
+    with pytest.raises(BadInput, match="is no classifier; expected"):
         load_classifier("o/resume/state.safetensors")

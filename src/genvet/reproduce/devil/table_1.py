@@ -133,7 +133,7 @@ def _claims(done: Done) -> Iterator[Claim]:
         yield claim(f"{near}.rex-moves-less-than-red", rex, smaller, f"half of ReD's {shown(red)}")
         yield from _detection(done, network, near)
     refused = [numbers["refused"] for cell, numbers in done if isinstance(cell, Refusal)]
-    yield claim("devil.table-1.baaan-refuses-a-vae", median(refused), refused == [1.0], "1 where it says so")
+    yield claim("devil.table-1.baaan-refuses-a-vae", median(refused), refused == [1.0], "1 where it says so", fewest=1)
 
 
 def _detection(done: Done, network: Network, near: str) -> Iterator[Claim]:
