@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from genvet.cli import by_name, outcome, screen
-from genvet.cli.options import COMMON, Common, Flag, output_folder
+from genvet.cli.opening import placed
+from genvet.cli.options import REPORTING, Reporting, output_folder
 from genvet.core.errors import BadInput, Unsupported
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ def attack(
     /,
     *,
     out: Path | None = None,
-    net: str | None = None,
-    part: str | None = None,
-    json: Annotated[bool, Flag] = False,
-    common: Common = COMMON,
+    common: Reporting = REPORTING,
     given: Mapping[str, Path] | None = None,
     settings: Any = None,
 ) -> int:
@@ -42,28 +40,24 @@ def attack(
         The benign model; none for a training of a fresh network.
     out: Path
         Folder for planted.safetensors, backdoor.safetensors and the report; ./genvet-attack-<stem> unless given.
-    net: str
-        The architecture, where the weights leave it open; or the fresh network, with its sizes.
-    part: str
-        The generator to take, where the file holds several; the average of weights (EMA) unless given.
-    json: bool
-        Print the report alone, as JSON, on stdout; everything else goes to stderr.
     """
     from genvet import engine
-    from genvet.files.convert import averaged
     from genvet.files.load import load
 
     probe: Probe = settings if settings is not None else by_name.named(name, "attack")
-    file = load(model, net=net, part=part) if model else unread(probe, net, (given or {}).get("images"))
-    benign = averaged(file)
-    benign.to(common.device)
+    file = (
+        load(model, net=common.net, part=common.part)
+        if model
+        else unread(probe, common.net, (given or {}).get("images"))
+    )
+    benign = placed(file, common)
     gift = by_name.gift(probe, given, benign)
     folder = out or output_folder("attack", model or Path(name))
     with screen.progress():
         result, finding = engine.measured(probe, benign, gift, seed=common.seed, out=folder)
     paths = keep(benign if model else None, result, probe, folder)
     report = outcome.told(file, finding, "This is an attack, not a scan: the model was not vetted.")
-    outcome.leave(report, folder, json, paths)
+    outcome.leave(report, folder, common.json, paths)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as jsonlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from genvet.cli import by_name, outcome, screen
-from genvet.cli.options import COMMON, Common, Flag, command_line, output_folder, technique_settings
+from genvet.cli.opening import opened
+from genvet.cli.options import REPORTING, Reporting, command_line, output_folder, technique_settings
 from genvet.core.errors import BadInput, Unsupported
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ def defend(
     depth: Depth = "quick",
     reference: Path | None = None,
     out: Path | None = None,
-    net: str | None = None,
-    part: str | None = None,
-    json: Annotated[bool, Flag] = False,
-    common: Common = COMMON,
+    common: Reporting = REPORTING,
     given: Mapping[str, Path] | None = None,
     settings: Any = None,
 ) -> int:
@@ -63,21 +61,13 @@ def defend(
         Ordinary samples for these scans: folder, zip, npz, idx or one file; path#a:b slices.
     out: Path
         Folder for repaired.safetensors, the report, and both scans; ./genvet-defend-<stem> unless given.
-    net: str
-        The architecture, where the weights leave it open.
-    part: str
-        The generator to take, where the file holds several; the average of weights (EMA) unless given.
-    json: bool
-        Print the report alone, as JSON, on stdout; everything else goes to stderr.
     """
     from genvet import engine
-    from genvet.files.convert import averaged, save
-    from genvet.files.load import load
+    from genvet.files.convert import save
 
     repair = asked(name, settings)
-    file = load(model, net=net, part=part)
-    target = writable(averaged(file))
-    target.to(common.device)
+    file, target = opened(model, common)
+    writable(target)
     gift = by_name.gift(repair, given, target)
     planted, benign = by_name.read("Backdoor", backdoor, target), by_name.read("Generator", clean, target)
     folder, seed = out or output_folder("defend", model), common.seed
@@ -86,13 +76,13 @@ def defend(
         result, finding = engine.repaired(
             repair, target, gift, backdoor=planted, clean=benign, samples=count, seed=seed, out=folder
         )
-        save(result.repaired, path, {"genvet.repaired": jsonlib.dumps({"by": repair.name(), **finding.config})})
+        save(result.repaired, path, {"genvet.repaired": json.dumps({"by": repair.name(), **finding.config})})
         if depth != "none":
             look: dict[str, Any] = {"depth": depth, "seed": seed, "device": common.device, "reference": reference}
             look |= {"targets": targets(planted), "settings": technique_settings(common.config)}
-            before = scanned(model, folder / "before", net=net, part=part, **look)
+            before = scanned(model, folder / "before", net=common.net, part=common.part, **look)
             finding = told(finding, before, scanned(path, folder / "after", **look))
-    outcome.leave(report(file, finding, planted, depth), folder, json, [path])
+    outcome.leave(report(file, finding, planted, depth), folder, common.json, [path])
     return 0
 
 
@@ -106,12 +96,11 @@ def asked(name: str, settings: Any) -> Repair:
     return defence
 
 
-def writable(generator: Generator) -> Generator:
-    """The generator, where a repaired one could be written down; raises Unsupported before the work otherwise."""
+def writable(generator: Generator) -> None:
+    """Raises Unsupported, before the work, where a repaired generator could not be written down."""
     if "genvet.net" not in generator.metadata:
         hint = "repairs need a network of standard layers that GenVet can build again"
         raise Unsupported(f"a repaired {generator.name} could not be written down", hint=hint)
-    return generator
 
 
 def targets(backdoor: Backdoor | None) -> Images | None:

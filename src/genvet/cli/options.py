@@ -48,7 +48,27 @@ class Common(Debugging):
     """Where the network runs."""
 
 
-DEBUGGING, COMMON = Debugging(), Common()
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Opening(Common):
+    """What every command takes that works on one generator."""
+
+    net: str | None = None
+    """The architecture, where the weights leave it open."""
+    part: str | None = None
+    """The generator to take, where the file holds several; the average of weights (EMA) unless given."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Reporting(Opening):
+    """The same, for a command that leaves a report."""
+
+    json: Annotated[bool, Flag] = False
+    """Print the report alone, as JSON, on stdout; everything else goes to stderr."""
+
+
+DEBUGGING, COMMON, OPENING, REPORTING = Debugging(), Common(), Opening(), Reporting()
 
 
 def output_folder(command: str, about: Path) -> Path:

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from genvet.cli import screen
-from genvet.cli.options import COMMON, Common
+from genvet.cli.opening import opened
+from genvet.cli.options import OPENING, Opening
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,9 +25,7 @@ def sample(
     out: Path = Path("samples.png"),
     count: Annotated[int, Parameter(validator=Number(gte=1, lte=4096))] = 64,
     truncation: Annotated[float, Parameter(validator=Number(gte=-2, lte=2))] = 1.0,
-    net: str | None = None,
-    part: str | None = None,
-    common: Common = COMMON,
+    common: Opening = OPENING,
 ) -> int:
     """Draw samples from a model file, without running any of it, into a PNG grid or WAV files.
 
@@ -40,17 +39,9 @@ def sample(
         How many samples.
     truncation: float
         For style generators: pulls w towards its average; 1 leaves it alone.
-    net: str
-        The architecture, where the weights leave it open.
-    part: str
-        The generator to take, where the file holds several; the average of weights (EMA) unless given.
     """
-    from genvet.files.convert import averaged
-    from genvet.files.load import load
-
-    generator = averaged(load(model, net=net, part=part))
+    _, generator = opened(model, common)
     with screen.progress():
-        generator.to(common.device)
         x = draw(generator, count, common.seed, truncation)
     for path in write(x, out, generator.rate):
         screen.note(f"{generator.name}: {path}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from genvet.cli import by_name, outcome, screen
-from genvet.cli.options import COMMON, Common, Flag, output_folder
+from genvet.cli.opening import opened
+from genvet.cli.options import REPORTING, Reporting, output_folder
 
 
 def study(
@@ -16,10 +17,7 @@ def study(
     /,
     *,
     out: Path | None = None,
-    net: str | None = None,
-    part: str | None = None,
-    json: Annotated[bool, Flag] = False,
-    common: Common = COMMON,
+    common: Reporting = REPORTING,
     given: Mapping[str, Path] | None = None,
     settings: Any = None,
 ) -> int:
@@ -33,27 +31,17 @@ def study(
         The model file.
     out: Path
         Folder for the report; ./genvet-study-<stem> unless given.
-    net: str
-        The architecture, where the weights leave it open.
-    part: str
-        The generator to take, where the file holds several; the average of weights (EMA) unless given.
-    json: bool
-        Print the report alone, as JSON, on stdout; everything else goes to stderr.
     """
     from genvet import engine
-    from genvet.files.convert import averaged
-    from genvet.files.load import load
 
     probe = settings if settings is not None else by_name.named(name, "study")
-    file = load(model, net=net, part=part)
-    generator = averaged(file)
-    generator.to(common.device)
+    file, generator = opened(model, common)
     gift = by_name.gift(probe, given, generator)
     folder = out or output_folder("study", model)
     with screen.progress():
         finding = engine.assess(probe, generator, gift, seed=common.seed, out=folder)
     report = outcome.told(file, finding, "This is a study, not a scan: the model was not vetted.")
-    outcome.leave(report, folder, json)
+    outcome.leave(report, folder, common.json)
     return 0
 
 
