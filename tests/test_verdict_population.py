@@ -48,12 +48,12 @@ def test_above_the_limit_of_its_own_family_is_high() -> None:
 
 
 @pytest.mark.parametrize("subject", [Subject("style", (1, 28, 28)), Subject("convolutional", (3, 32, 32)), None])
-def test_outside_the_population_is_medium_at_most(subject: Subject | None) -> None:
+def test_outside_the_population_is_low_at_most(subject: Subject | None) -> None:
     """A family that it does not know gets the least alarming of its limits."""
     judged = judge(finding(1e9), TABLE, subject)
-    assert judged.severity == "medium" and "medium at most" in judged.reason and "(1, 28, 28)" in judged.reason
+    assert judged.severity == "low" and "no more than a hint" in judged.reason and "(1, 28, 28)" in judged.reason
     known = subject is not None and subject.family == "convolutional"
-    assert judge(finding(3.0), TABLE, subject).severity == ("medium" if known else "info")
+    assert judge(finding(3.0), TABLE, subject).severity == ("low" if known else "info")
 
 
 @pytest.mark.parametrize("other", [{"version": 3}, {"config": {"steps": 8}}, {"technique": "output.other"}])

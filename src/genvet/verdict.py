@@ -1,8 +1,8 @@
 """The one place that judges: turns facts and measures into severities, and findings into a verdict.
 
 Facts of files and structure carry the severity of their rule. A measure that no population has calibrated never
-exceeds `low`; one that a population of other generators has calibrated never exceeds `medium`. Reaching a known target
-calibrates itself, by its rank among control images.
+exceeds `low`, nor does one that a population of generators unlike it has. Reaching a known target calibrates itself, by
+its rank among control images.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _by_thresholds(finding: Finding) -> list[tuple[Severity, str]]:
 
 
 def _by_population(finding: Finding, table: Thresholds, subject: Subject | None) -> list[tuple[Severity, str]]:
-    """Measures above the limits that clean generators gave: decisive for their like, a hint for others."""
+    """Measures above the limits that a population gave: decisive for their like; others are not calibrated by it."""
     known = table.of(finding, subject)
     if known is None:
         return []
@@ -95,7 +95,7 @@ def _by_population(finding: Finding, table: Thresholds, subject: Subject | None)
     inside = population.holds_for(subject)
     above = [(m, limits[m.name]) for m in finding.measures if m.name in limits and m.value is not None]
     return [
-        (Severity.HIGH if inside else Severity.MEDIUM, _passed(m, limit, population, inside))
+        (Severity.HIGH if inside else Severity.LOW, _passed(m, limit, population, inside))
         for m, limit in above
         if m.value is not None and m.value > limit.above
     ]
@@ -117,7 +117,7 @@ def _passed(m: Measure, limit: Limit, population: Population, inside: bool) -> s
     trust = f"false alarms at most {population.bound:.1%} (at 95 %)"
     if not inside:
         shapes = " or ".join(str(shape) for shape in population.shapes)
-        trust = f"which are {' or '.join(population.families)} of shape {shapes}: not its like, so medium at most"
+        trust = f"which are {' or '.join(population.families)} of shape {shapes}: not its like, so no more than a hint"
     said = f"{m.name} {m.value:.3g} above {limit.above:.3g}: {printable(limit.why, 200)}"
     return f"{said} (no more in any of {who}; {trust})"
 

@@ -1,7 +1,7 @@
 """From measures to one verdict: which signals count, from where on, and how well that does on parents never seen.
 
-A signal counts by how far it lies above the median of clean generators of the same family: 1 is the highest of them.
-The verdict's score is the largest of the chosen signals; one threshold for it gives each signal its own.
+A signal counts by how far it lies above the median of clean generators of the same family, in steps of which one
+reaches its threshold. The verdict's score is the largest of the chosen signals: above 1 is an alarm.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genvet.maths.ranking import Array, Scores, auc, caught_share
+from genvet.maths.ranking import Array, Scores, auc
 from genvet.zoo.scoring import Row
 
 FEWEST = 8
-"""Clean generators of one family that have a scale of their own; fewer take that of all."""
+"""Clean generators of one family that have thresholds of their own; fewer take those of all."""
 FLOOR = 0.01
-"""Signals are dimensionless: no scale is finer than this, or than this share of the median."""
+"""Signals are dimensionless: no distance is finer than this, or than this share of the median."""
 MARGIN = 1.1
-"""The threshold lies so far above the highest clean score: fixed before any population was scored."""
+"""A threshold lies at least so many times as far from the median as the highest clean generator."""
+TOLD = 3
+"""Attacked generators beyond that, from which on the threshold lies half-way to their median."""
 MOST = 6
 """Signals in one verdict: more than a reader follows, and each costs false alarms."""
 GAIN = 0.003
 """A signal has to add so much."""
+PRICE = 3.0
+"""What a share of false alarms costs, in shares of attacked ones found."""
 ALARM = 1e6
 """The score of what a rule found."""
 
@@ -39,6 +43,7 @@ class Table:
     attacked: NDArray[np.bool_]
     parent: NDArray[np.str_]
     attack: NDArray[np.str_]
+    trigger: NDArray[np.str_]
     family: NDArray[np.str_]
     ruled: NDArray[np.bool_]
     """Found by a rule of the file or of its graph."""
@@ -53,6 +58,7 @@ class Table:
             attacked=np.array([row.kind == "attacked" for row in rows], dtype=bool),
             parent=np.array([row.parent for row in rows], dtype=str),
             attack=np.array([row.made if row.kind == "attacked" else "" for row in rows], dtype=str),
+            trigger=np.array([row.trigger or "none chosen" for row in rows], dtype=str),
             family=np.array([row.family for row in rows], dtype=str),
             ruled=np.array([bool(row.alarms) for row in rows], dtype=bool),
         )
@@ -60,7 +66,7 @@ class Table:
     def take(self, chosen: NDArray[np.bool_]) -> Table:
         """These rows alone."""
         rows = tuple(row for row, keep in zip(self.rows, chosen, strict=True) if keep)
-        names = ("values", "attacked", "parent", "attack", "family", "ruled")
+        names = ("values", "attacked", "parent", "attack", "trigger", "family", "ruled")
         return replace(self, rows=rows, **{name: getattr(self, name)[chosen] for name in names})
 
     def scores(self, value: Array) -> Scores:
@@ -69,50 +75,77 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """By family, where each signal of clean generators lies: (s,) medians, and distances to the highest."""
+    """By family, where each signal of clean generators lies: (s,) medians, and distances from there to thresholds."""
 
     middle: dict[str, Array]
-    spread: dict[str, Array]
+    reach: dict[str, Array]
 
     @classmethod
-    def of(cls, clean: Table) -> Scale:
-        names, counts = np.unique(clean.family, return_counts=True)
+    def of(cls, table: Table) -> Scale:
+        clean = ~table.attacked
+        names, counts = np.unique(table.family[clean], return_counts=True)
         own = [str(name) for name, count in zip(names, counts, strict=True) if count >= FEWEST]
-        sets = {"": clean.values} | {name: clean.values[clean.family == name] for name in own}
-        places = {name: _place(values) for name, values in sets.items()}
-        return cls({k: m for k, (m, _) in places.items()}, {k: s for k, (_, s) in places.items()})
+        sets = {"": np.ones_like(clean), **{name: table.family == name for name in own}}
+        places = {name: _place(table.take(rows)) for name, rows in sets.items()}
+        return cls({k: m for k, (m, _) in places.items()}, {k: r for k, (_, r) in places.items()})
 
     def units(self, table: Table) -> Array:
         """Every signal of every row in these units, (n, s); 0, as for the median, where one is missing."""
         keys = [name if name in self.middle else "" for name in table.family]
-        middle, spread = (np.stack([d[k] for k in keys]) for d in (self.middle, self.spread))
-        units: Array = np.nan_to_num((table.values - middle) / spread, nan=0.0)
+        middle, reach = (np.stack([d[k] for k in keys]) for d in (self.middle, self.reach))
+        units: Array = np.nan_to_num((table.values - middle) / reach, nan=0.0)
         return units
 
 
-def _place(values: Array) -> tuple[Array, Array]:
-    """Median, and distance to the highest; endless where no clean generator has the signal: it then says nothing."""
-    count = values.shape[1]
-    middle, spread = np.zeros(count), np.full(count, np.inf)
+def _place(table: Table) -> tuple[Array, Array]:
+    """Medians, and distances to the thresholds; endless where no clean generator has the signal: it says nothing."""
+    count = len(table.names)
+    middle, reach = np.zeros(count), np.full(count, np.inf)
     for j in range(count):
-        known = values[~np.isnan(values[:, j]), j]
-        if len(known):
-            middle[j] = np.median(known)
-            spread[j] = max(known.max() - middle[j], FLOOR * max(1.0, abs(middle[j])))
-    return middle, spread
+        known = ~np.isnan(table.values[:, j])
+        clean = known & ~table.attacked
+        if clean.any():
+            value, parent = table.values[clean, j], table.parent[clean]
+            middle[j] = np.median(value)
+            reach[j] = _reach(value, parent, table.values[known & table.attacked, j])
+    return middle, reach
+
+
+def _reach(clean: Array, parent: NDArray[np.str_], attacked: Array) -> float:
+    """How far above the median of clean generators a threshold lies: above each of them.
+
+    Where attacked ones are known to lie far beyond, it lies half-way to their median, by the logarithm: a wide gap
+    leaves room for clean generators that nobody has seen. Otherwise so far that no clean one would have passed it by
+    what others than its parent gave.
+    """
+    highest = _highest(clean)
+    beyond = attacked - np.median(clean)
+    beyond = beyond[beyond > MARGIN * highest]
+    if len(beyond) >= TOLD:
+        return max(MARGIN * highest, float(np.sqrt(highest * np.median(beyond))))
+    stretch = [1.0]
+    for name in np.unique(parent) if len(np.unique(parent)) > 1 else ():
+        others = clean[parent != name]
+        stretch.append((clean[parent == name].max() - np.median(others)) / _highest(others))
+    return MARGIN * highest * max(stretch)
+
+
+def _highest(clean: Array) -> float:
+    """Distance from the median to the highest."""
+    middle = float(np.median(clean))
+    return max(float(clean.max()) - middle, FLOOR * max(1.0, abs(middle)))
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """The signals that count, their units, and the threshold that they share."""
+    """The signals that count, and their thresholds."""
 
     chosen: tuple[int, ...]
     scale: Scale
-    cut: float
 
     def scores(self, table: Table) -> Array:
-        """The largest of the chosen signals for each row, over the threshold: an alarm is more than 1."""
-        return np.where(table.ruled, ALARM, _largest(self.scale.units(table), self.chosen) / self.cut)
+        """The largest of the chosen signals for each row: an alarm is more than 1."""
+        return np.where(table.ruled, ALARM, _largest(self.scale.units(table), self.chosen))
 
 
 def _largest(units: Array, chosen: Sequence[int]) -> Array:
@@ -121,30 +154,25 @@ def _largest(units: Array, chosen: Sequence[int]) -> Array:
 
 
 def fit(table: Table, chosen: Sequence[int] | None = None) -> Verdict:
-    """Choose signals by how well they tell the attacked ones apart (all of them where there are none), and a threshold.
-
-    The threshold lies above every clean generator, each of them measured in units that others than its parent gave.
-    """
+    """Choose signals by how well they tell the attacked ones apart (all of them where there are none)."""
     seen = table.take(~table.ruled)
-    units = crossed(seen)
     if chosen is None:
-        chosen = select(seen, units) if seen.attacked.any() else range(len(table.names))
-    highest = _largest(units[~seen.attacked], chosen).max(initial=1.0)
-    return Verdict(tuple(chosen), Scale.of(seen.take(~seen.attacked)), MARGIN * float(highest))
+        chosen = select(seen, crossed(seen)) if seen.attacked.any() else range(len(table.names))
+    return Verdict(tuple(chosen), Scale.of(seen))
 
 
 def crossed(table: Table) -> Array:
-    """Every signal of every row, (n, s), in the units that clean generators of other parents gave."""
+    """Every signal of every row, (n, s), in the units that other parents gave."""
     units = np.zeros_like(table.values)
     for name in np.unique(table.parent):
-        here, others = table.parent == name, ~table.attacked & (table.parent != name)
-        if others.any():
-            units[here] = Scale.of(table.take(others)).units(table.take(here))
+        here = table.parent == name
+        if (~table.attacked & ~here).any():
+            units[here] = Scale.of(table.take(~here)).units(table.take(here))
     return units
 
 
 def select(table: Table, units: Array) -> tuple[int, ...]:
-    """Signals, best first, each adding to what those before it tell; every attack counts alike."""
+    """Signals, best first, each adding to what those before it tell; every attack and every trigger counts alike."""
     chosen: list[int] = []
     best = 0.0
     while len(chosen) < MOST:
@@ -158,12 +186,12 @@ def select(table: Table, units: Array) -> tuple[int, ...]:
 
 
 def _told(table: Table, value: Array) -> float:
-    """The mean over attacks of the area under the curve and the share above every clean one."""
-    told = []
-    for attack in np.unique(table.attack[table.attacked]):
-        one = table.scores(value).only(~table.attacked | (table.attack == attack))
-        told.append((auc(one) + caught_share(one)) / 2)
-    return float(np.mean(told)) if told else 0.0
+    """The mean over attacks and triggers of the area under the curve and the share found, less false alarms."""
+    groups = [labels == name for labels in (table.attack, table.trigger) for name in np.unique(labels[table.attacked])]
+    areas = [auc(table.scores(value).only(~table.attacked | group)) for group in groups]
+    found = [(value[group & table.attacked] > 1).mean() for group in groups]
+    false = (value[~table.attacked] > 1).mean()
+    return float((np.mean(areas) + np.mean(found)) / 2 - PRICE * false)
 
 
 def across(table: Table, without: str = "", chosen: Sequence[int] | None = None) -> Array:

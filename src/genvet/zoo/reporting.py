@@ -70,7 +70,7 @@ def judge(name: str, rows: Sequence[Row], chosen: Sequence[str] | None = None) -
 
 
 def population(judged: Judged) -> Population:
-    """What `scan` takes from it: by family and signal of the verdict, the value that no clean one reaches."""
+    """What `scan` takes from it: by family and signal of the verdict, the threshold, which no clean one reaches."""
     table, verdict = judged.table, judged.verdict
     clean = table.take(~table.attacked & ~table.ruled)
     alarms = judged.scores[~table.attacked & ~table.ruled] > 1
@@ -83,8 +83,8 @@ def population(judged: Judged) -> Population:
         settings = config(known[technique], judged.depth)
         for family in families:
             place = family if family in verdict.scale.middle else ""
-            middle, spread = verdict.scale.middle[place][j], verdict.scale.spread[place][j]
-            if settings is None or not np.isfinite(spread):
+            middle, reach = verdict.scale.middle[place][j], verdict.scale.reach[place][j]
+            if settings is None or not np.isfinite(reach):
                 continue
             limits.append(
                 Limit(
@@ -94,7 +94,7 @@ def population(judged: Judged) -> Population:
                     measure=measure,
                     why=known[technique].signals[measure],
                     family=family,
-                    above=float(middle + verdict.cut * spread),
+                    above=float(middle + reach),
                     middle=float(middle),
                 )
             )
@@ -238,13 +238,12 @@ def _round(value: float) -> float | None:
 def _by_kind(judged: Judged, rng: Rng) -> Table:
     """The verdict against all attacks, each attack, each trigger, each family."""
     table = judged.table
-    trigger = np.array([row.trigger or "none chosen" for row in table.rows], dtype=str)
     whole = table.scores(judged.scores)
     groups = [("all attacks", whole)] if table.attacked.any() else []
     if table.attacked.any() and (table.ruled & table.attacked).any() and (~table.ruled & table.attacked).any():
         groups.append(("all that no rule finds", whole.only(~table.ruled | ~table.attacked)))
     groups += [(f"attack {name}", part) for name, part in _parts(judged, table.attack)]
-    groups += [(f"trigger {name}", part) for name, part in _parts(judged, trigger)]
+    groups += [(f"trigger {name}", part) for name, part in _parts(judged, table.trigger)]
     families = np.unique(table.family[table.attacked & (table.family != "")])
     groups += [(str(name), whole.only(table.family == name)) for name in families]
     rows = [(*_row(name, part, rng), *_alarms(part.planted)) for name, part in groups]
