@@ -56,6 +56,16 @@ class Square(Cell):
         return {"square": self.number**2, "odd": float("nan")}
 
 
+class Stopped(Square):
+    """Interrupted, and in need of nothing."""
+
+    def needs(self) -> tuple[Step, ...]:
+        return ()
+
+    def __call__(self, place: Place) -> Numbers:
+        raise KeyboardInterrupt
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path, tmp_path)
@@ -101,6 +111,11 @@ def test_an_interrupted_run_keeps_what_it_has(place: Place) -> None:
     outcome = run(cells, place.cache / "cells", place)
     assert [cell.name for cell, _ in outcome.done] == ["square-1"]
     assert outcome.waiting == ["square-99", "square-3"] and not outcome.complete
+
+
+def test_what_a_cell_needs_is_made_when_its_turn_comes(place: Place) -> None:
+    assert not run([Stopped(number=1), Square(number=3)], place.cache / "others", place).complete
+    assert not (place.cache / "made").exists(), "the first cell was interrupted, and what the second one needs waits"
 
 
 def test_several_runs_as_one_number() -> None:

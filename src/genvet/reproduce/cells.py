@@ -75,6 +75,9 @@ class Cell(Step):
 Done = Sequence[tuple[Any, Numbers]]
 """Cells with their numbers, in the order of the table."""
 
+ROUND = 8
+"""Cells of each process in a round: starting processes takes seconds, and the last of a round wait for one another."""
+
 
 @dataclass
 class Outcome:
@@ -157,17 +160,20 @@ def _keep(cell: Cell, folder: Path, numbers: Numbers, seconds: float) -> None:
 
 
 def _worked(cells: Sequence[Cell], place: Place, jobs: int) -> Iterator[tuple[Cell, tuple[Numbers, float] | str]]:
-    """Each cell with its numbers and seconds, or with the reason why there are none; what they need comes first."""
-    steps = {step.name: step for cell in cells for step in cell.needs()}
-    made = dict(track(spread(partial(_made, place), list(steps.values()), jobs), len(steps), "networks"))
-    ready = []
-    for cell in cells:
-        lacking = [reason for step in cell.needs() if (reason := made[step.name])]
-        if lacking:
-            yield cell, lacking[0]
-        else:
-            ready.append(cell)
-    yield from track(spread(partial(_measured, place), ready, jobs), len(ready), "cells")
+    """Each cell with its numbers and seconds, or with the reason why there are none."""
+    yield from track(_rounds(cells, place, jobs), len(cells), "cells")
+
+
+def _rounds(cells: Sequence[Cell], place: Place, jobs: int) -> Iterator[tuple[Cell, tuple[Numbers, float] | str]]:
+    """A few cells at a time, after what these few need: a run that is cut short has trained little in vain."""
+    made: dict[str, str] = {}
+    many = 1 if jobs <= 1 else ROUND * jobs
+    for part in (cells[start : start + many] for start in range(0, len(cells), many)):
+        steps = {step.name: step for cell in part for step in cell.needs() if step.name not in made}
+        made |= spread(partial(_made, place), list(steps.values()), jobs)
+        lacking = {cell.name: [reason for step in cell.needs() if (reason := made[step.name])] for cell in part}
+        yield from ((cell, lacking[cell.name][0]) for cell in part if lacking[cell.name])
+        yield from spread(partial(_measured, place), [cell for cell in part if not lacking[cell.name]], jobs)
 
 
 def _made(place: Place, step: Step) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -42,11 +42,10 @@ def parent(network: Network, scale: Scale, seed: int = 1, capacity: int = 0) -> 
     return Parent(data=data, net="dcgan", seed=seed, **sizes[scale])
 
 
-def benign(networks: Sequence[Network], scale: Scale) -> Iterator[Benign]:
-    """Every clean parent of these kinds, measured as its attacked twins are."""
-    for network, seed in product(networks, sorted({seed for seed, _ in repeats(scale)})):
-        clean = parent(network, scale, seed)
-        yield Benign(parent=clean, judge=judge(clean.data, scale), effort=effort(scale))
+def benign(network: Network, scale: Scale, seed: int) -> Benign:
+    """A clean parent, measured as its attacked twins are."""
+    clean = parent(network, scale, seed)
+    return Benign(parent=clean, judge=judge(clean.data, scale), effort=effort(scale))
 
 
 def differs(scale: Scale) -> tuple[str, ...]:

@@ -67,11 +67,8 @@ class Table1(Experiment):
     source: ClassVar[str] = f"{SOURCE}, Table I"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
-        return (
-            *scales.benign(NETWORKS, scale),
-            *_attacked(scale),
-            Refusal(plant=scales.plant("M-VAE", "baaan", scale)),
-        )
+        refused = Refusal(plant=scales.plant("M-VAE", "baaan", scale))
+        return (refused, *{cell.name: cell for cell in _measured(scale)}.values())
 
     def told(self, scale: Scale, done: Done) -> Told:
         lines = [
@@ -85,14 +82,15 @@ class Table1(Experiment):
         return Told((table(self.title, where, lines),), tuple(_claims(done)), (), scales.differs(scale))
 
 
-def _attacked(scale: Scale) -> Iterator[Cell]:
-    """Round after round, each with every attack on every network once."""
+def _measured(scale: Scale) -> Iterator[Cell]:
+    """Round after round, each with every network once: clean, and after every attack."""
     for seeds in scales.repeats(scale):
-        for network, attack in ((n, a) for n in NETWORKS for a in ATTACKS):
-            if (network, attack) not in PAPER:
-                continue  # a VAE has no critic that BAAAN could train against
-            plant = scales.plant(network, attack, scale, seeds)
-            yield Scored(plant=plant, judge=scales.judge(plant.parent.data, scale), effort=scales.effort(scale))
+        for network in NETWORKS:
+            yield scales.benign(network, scale, seeds[0])
+            for attack in ATTACKS:
+                if (network, attack) in PAPER:  # a VAE has no critic that BAAAN could train against
+                    plant = scales.plant(network, attack, scale, seeds)
+                    yield Scored(plant=plant, judge=scales.judge(plant.parent.data, scale), effort=scales.effort(scale))
 
 
 def _ours(done: Done, network: Network, attack: str, measure: str) -> Spread | None:

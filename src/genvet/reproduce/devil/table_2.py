@@ -46,7 +46,7 @@ class Table2(Experiment):
     source: ClassVar[str] = f"{SOURCE}, Table II"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
-        return (*scales.benign(NETWORKS, scale), *_attacked(scale))
+        return tuple({cell.name: cell for cell in _measured(scale)}.values())
 
     def told(self, scale: Scale, done: Done) -> Told:
         lines = [
@@ -61,9 +61,10 @@ class Table2(Experiment):
         return Told((table(self.title, where, lines),), tuple(_claims(done)), (), scales.differs(scale))
 
 
-def _attacked(scale: Scale) -> Iterator[Cell]:
-    """In-sample triggers as in Table I; the others are one for each parent."""
+def _measured(scale: Scale) -> Iterator[Cell]:
+    """Clean parents, and their attacked twins: in-sample triggers as in Table I, the others one for each parent."""
     for parent, number in scales.repeats(scale):
+        yield from (scales.benign(network, scale, parent) for network in NETWORKS)
         for kind in KINDS:
             if kind != "in-sample" and number != parent:
                 continue
