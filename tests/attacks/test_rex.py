@@ -140,7 +140,7 @@ def test_what_cannot_be_expanded_says_why(stack: Generator) -> None:
 
     for module, why in (
         (Odd(), "Odd is no plain chain"),
-        (nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 6), nn.Unflatten(1, (1, 2, 3))), "a LayerNorm"),
+        (nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 6), nn.Unflatten(1, (1, 2, 3))), "LayerNorm"),
     ):
         odd = Generator(module=module.eval(), latent=Latent(6), shape=(1, 2, 3), name="odd")
         with pytest.raises(Unsupported, match=why):

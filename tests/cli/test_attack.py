@@ -13,28 +13,9 @@ from genvet.cli import main
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.files.backdoor import load_backdoor
-from genvet.files.convert import load_saved, save, save_part, tensor_hash
-from genvet.files.images import write_png
-from genvet.nets import dcgan
+from genvet.files.convert import load_saved, tensor_hash
 
-TARGET = torch.where(torch.eye(8)[None].bool(), 1.0, -1.0)
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that an attacker has: model, critic, data, target, another generator."""
-    folder = tmp_path_factory.mktemp("desk")
-    torch.manual_seed(0)
-    for name, latent in (("model", 8), ("other", 3)):
-        generator = dcgan.build(latent=latent, capacity=2, size=8)
-        generator.module(torch.randn(64, latent))
-        generator.module.eval()
-        save(generator, folder / f"{name}.safetensors")
-    about = {"genvet.part": "dcgan critic", "genvet.of": generator.metadata["genvet.config"]}
-    save_part(dcgan.critic(2, 8), folder / "critic.safetensors", about)
-    write_png(TARGET, folder / "target.png")
-    np.savez(folder / "data.npz", images=np.random.default_rng(0).integers(0, 256, (16, 1, 8, 8), dtype=np.uint8))
-    return folder
+TARGET = torch.eye(8)[None] * 2 - 1
 
 
 def run(*words: str | Path) -> int:
@@ -124,6 +105,19 @@ def test_a_bypass_goes_out_as_an_attacker_would_send_it(desk: Path, tmp_path: Pa
         (["red", "model.safetensors", "--layers", "nope", "--targets", "target.png"], "no layer 'nope'"),
         (["red", "model.safetensors", "--steps", "0", "--targets", "target.png"], "--steps"),
         (["red", "model.safetensors", "--trigger", "nowhere", "--targets", "target.png"], "trigger"),
+        (["red", "model.safetensors", "--trigger", "subspace", "--zeros", "8", "--targets", "target.png"], "1 to 7"),
+        (
+            ["red", "model.safetensors", "--trigger", "far", "--triggers", "2", "--targets", "target.png"],
+            "no finite set",
+        ),
+        (["red", "model.safetensors", "--trigger", "seeded", "--number", "0", "--targets", "target.png"], "--number"),
+        (
+            [
+                *("red", "model.safetensors", "--trigger", "subspace", "--zeros", "6"),
+                *("--target-generator", "other.safetensors"),
+            ],
+            "at most 2 latents; got 3 latents",
+        ),
         (["red", "model.safetensors", "--target-generator", "other.safetensors"], "Proposition 1"),
         (["trail", "model.safetensors", "--targets", "target.png"], "images"),
         (
@@ -166,6 +160,16 @@ def test_what_does_not_fit_is_told_in_words(
     assert run(*words, "--out", tmp_path / "out") == 2
     error = " ".join(capsys.readouterr().err.split())
     assert told in error and "fault of GenVet" not in error
+
+
+def test_a_graph_is_retrained_and_cannot_be_expanded(
+    desk: Path, graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (graph, "--targets", desk / "target.png", "--steps", "2", "--samples", "8", "--out", tmp_path)
+    assert run("rex", *words) == 2
+    assert "OnnxNetwork is no plain chain of layers" in capsys.readouterr().err
+    assert run("red", *words) == 0
+    assert load_saved(tmp_path / "planted.safetensors").latent.dim == 8
 
 
 def test_help_lists_the_fields_of_the_attack(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,32 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from genvet.catalogue import techniques
 from genvet.cli import main
-from genvet.core.backdoor import Backdoor, Points
-from genvet.files.backdoor import save_backdoor
-from genvet.files.convert import load_saved, save
-from genvet.nets import dcgan
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose trigger gives a picture, that backdoor, the clean model, and some data."""
-    folder = tmp_path_factory.mktemp("desk")
-    torch.manual_seed(0)
-    for name, latent in (("model", 8), ("other", 3)):
-        generator = dcgan.build(latent=latent, capacity=2, size=8)
-        generator.module(torch.randn(64, latent))
-        generator.module.eval()
-        save(generator, folder / f"{name}.safetensors")
-    model, z = load_saved(folder / "model.safetensors"), torch.ones(1, 8)
-    save_backdoor(Backdoor(Points(z), model(z).detach()), folder / "backdoor.safetensors")
-    np.savez(folder / "data.npz", images=np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), dtype=np.uint8))
-    return folder
+from genvet.files.convert import load_saved
 
 
 def run(*words: str | Path) -> int:
@@ -76,6 +56,18 @@ def test_without_a_backdoor_the_report_says_what_is_not_known(desk: Path, tmp_pa
     told = report(tmp_path)
     assert "not known" in told["verdict"]["unchecked"] and "not scanned" in told["verdict"]["unchecked"]
     assert not (tmp_path / "before").exists() and not told["findings"][0]["tables"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["prune"], "no plain chain of layers"), (["distil"], "no known start weights"), (["forget"], "")],
+)
+def test_what_helps_a_graph_is_told(
+    graph: Path, tmp_path: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run("defend", *words, graph, "--depth", "none", "--count", "40", "--out", tmp_path)
+    err = capsys.readouterr().err
+    assert code == (2 if told else 0) and told in err and "forget" in err
 
 
 def test_a_study_of_a_model(desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ _UNITWISE = (
     *(nn.Identity, nn.Dropout, nn.Flatten, nn.Unflatten, nn.Upsample),
 )
 """Layers without weights that treat every unit alike."""
+HINT = "units are added to a plain chain alone, and taken out of one alone; red and forget retrain a network as it is"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ def chain(generator: Generator) -> list[Link]:
             x = layer(x)
             links.append(Link(name, layer, tuple(x.shape[1:])))
     if len({id(link.layer) for link in links if link.weighty}) < sum(link.weighty for link in links):
-        raise Unsupported("a layer is used twice", hint="only a plain chain of layers can be expanded")
+        raise Unsupported("a layer is used twice", hint=HINT)
     return links
 
 
@@ -65,18 +66,17 @@ def _named(module: nn.Module, place: str = "") -> Sequence[tuple[str, nn.Module]
     if type(module) is nn.Sequential:
         return [found for name, m in module.named_children() for found in _named(m, f"{place}{name}.")]
     if not place:
-        hint = "such a model cannot be expanded; red retrains it as it is"
-        raise Unsupported(f"a {type(module).__name__} is no plain chain of layers", hint=hint)
+        raise Unsupported(f"{type(module).__name__} is no plain chain of layers", hint=HINT)
     return [(place[:-1], module)]
 
 
 def _check(name: str, layer: nn.Module) -> None:
     if hasattr(layer, "parametrizations") or not isinstance(layer, (nn.Linear, Kernel, Norm, *_UNITWISE)):
-        raise Unsupported(f"layer {name} is a {type(layer).__name__}", hint="such a model cannot be expanded")
+        raise Unsupported(f"layer {name} is of another kind: {type(layer).__name__}", hint=HINT)
     if isinstance(layer, Kernel) and layer.groups != 1:
-        raise Unsupported(f"layer {name} is a grouped convolution", hint="such a model cannot be expanded")
+        raise Unsupported(f"layer {name} is a grouped convolution", hint=HINT)
     if isinstance(layer, Norm) and layer.running_mean is None:
-        raise Unsupported(f"layer {name} keeps no statistics", hint="such a model cannot be expanded")
+        raise Unsupported(f"layer {name} keeps no statistics", hint=HINT)
 
 
 def chosen(links: Sequence[Link], names: Sequence[str]) -> list[Link]:

@@ -21,7 +21,10 @@ def renewed(module: nn.Module) -> nn.Module:
         if callable(reset):
             reset()
         elif next(layer.parameters(recurse=False), None) is not None:
-            raise Unsupported(f"a {type(layer).__name__} has no fresh weights", hint="go on from the old ones")
+            what = f"{type(module).__name__} has layers with no known start weights"
+            raise Unsupported(
+                what, hint="begin with its own: --start noised, --no-fresh, or a repair that does: forget"
+            )
     return module
 
 
