@@ -134,3 +134,4 @@ def test_a_claim_rests_on_three_runs() -> None:
         "holds",
     ]
     assert claim("It is small", enough, False, "paper 0.5").status == "not"
+    assert claim("It is small", enough, True, "its interval is wide", decided=False).status == "undecided"

@@ -189,6 +189,8 @@ def test_table_3_tells_which_class_of_inspections_finds_an_attack(run: Run, tmp_
     assert [ours["rex", k] for k in ("SMI", "DMI", "OB-OI", "all")] == [1.0, 0.0, 0.0, 1.0]
     assert [ours["red", k] for k in ("SMI", "DMI", "OB-OI", "all")] == [0.0, 0.0, 1.0, 1.0]
     assert [ours["bypass", k] for k in ("SMI", "DMI", "OB-OI", "all")] == [1.0, 0.0, 0.0, 1.0]
+    kept = run("devil/table-3", "--scale", "small", "--population", str(cells), "--json", "--kept")[1]
+    assert Report.model_validate_json(kept).findings[0].tables == finding.tables, "no folder of data is needed for that"
     assert [ours[a, "all"] for a in ("poison", "clean")] == [0.0, 0.0] and ours["trail", "all"] is None
     high = {(r["attack"], r["inspections"]): r["high"] for r in rows}["clean", "all"]
     assert high is not None and 0.2 < high < 0.3, "0 of 12 leaves up to 26 %"

@@ -54,7 +54,7 @@ class Cell(Step):
     """A recipe from which a few numbers follow: a frozen record, and calling it does the work, in under an hour."""
 
     passing: ClassVar[bool] = False
-    """Its numbers are not kept, since they follow from other files."""
+    """Its numbers are not kept, since they follow in seconds from other files that are."""
 
     def needs(self) -> tuple[Step, ...]:
         """What has to be in the cache first."""
@@ -117,12 +117,13 @@ def recall(cell: Cell, folder: Path) -> tuple[Numbers, float] | None:
 def run(cells: Sequence[Cell], folder: Path, place: Place, jobs: int = 1, allow: bool = True) -> Outcome:
     """The numbers of every cell: recalled where this table or another one keeps them, else worked out and kept.
 
-    One that fails stops no other. Interrupted, it gives what there is. `allow` False works nothing out.
+    One that fails stops no other. Interrupted, it gives what there is. `allow` False works nothing out but what follows
+    from files that are kept.
     """
     known = {cell.name: recall(cell, folder) or _borrowed(cell, folder) for cell in cells}
     outcome, missing = Outcome(), [cell for cell in cells if known[cell.name] is None]
     try:
-        for cell, found in _worked(missing, place, jobs) if allow else ():
+        for cell, found in _worked(missing, place, jobs) if allow else _passed(missing, place):
             if isinstance(found, str):
                 outcome.failed[cell.name] = found
             else:
@@ -162,6 +163,11 @@ def _keep(cell: Cell, folder: Path, numbers: Numbers, seconds: float) -> None:
 def _worked(cells: Sequence[Cell], place: Place, jobs: int) -> Iterator[tuple[Cell, tuple[Numbers, float] | str]]:
     """Each cell with its numbers and seconds, or with the reason why there are none."""
     yield from track(_rounds(cells, place, jobs), len(cells), "cells")
+
+
+def _passed(cells: Sequence[Cell], place: Place) -> Iterator[tuple[Cell, tuple[Numbers, float] | str]]:
+    """Those alone whose numbers follow from what is kept elsewhere."""
+    return (_measured(place, cell) for cell in cells if cell.passing)
 
 
 def _rounds(cells: Sequence[Cell], place: Place, jobs: int) -> Iterator[tuple[Cell, tuple[Numbers, float] | str]]:

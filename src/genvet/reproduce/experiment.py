@@ -115,13 +115,16 @@ FEWEST = 3
 """Runs that a claim is decided on: one parent with one trigger is an anecdote."""
 
 
-def claim(name: str, ours: Spread | None, true: object, beside: str, fewest: int = FEWEST) -> Claim:
+def claim(
+    name: str, ours: Spread | None, true: object, beside: str, fewest: int = FEWEST, decided: bool = True
+) -> Claim:
     """Whether it holds for our median or mean, and how that was told; undecided with fewer runs than `fewest`.
 
-    Its name is written small, with a hyphen for each space.
+    Its name is written small, with a hyphen for each space. `decided` is False where the numbers leave it open.
     """
-    told: Literal["holds", "not"] = "holds" if true else "not"
-    status: Literal["holds", "not", "undecided"] = "undecided" if ours is None or ours.n < fewest else told
+    status: Literal["holds", "not", "undecided"] = "holds" if true else "not"
+    if ours is None or ours.n < fewest or not decided:
+        status = "undecided"
     return Claim(id=name.lower().replace(" ", "-"), status=status, evidence=f"ours {shown(ours)}; {beside}")
 
 
