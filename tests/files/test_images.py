@@ -155,8 +155,37 @@ def test_missing_paths_and_empty_folders_are_told(tmp_path):
     for path, message in [(tmp_path / "no", "there is no"), (tmp_path, "no images")]:
         with pytest.raises(BadInput, match=message):
             load_images(path)
-    with pytest.raises(BadInput, match="no images"):
-        load_images(f"{as_folder(tmp_path / 'f')}#9:12")
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("#9:12", "has none of the 6 in .*START below 6; got #9:12"),
+        ("#6:", "has none of the 6"),
+        ("#4:2", "START:STOP with START below STOP.*got #4:2"),
+        ("#3", "cannot be cut so.*got #3"),
+        ("#a:b", "cannot be cut so"),
+    ],
+)
+def test_slices_that_take_nothing_say_what_a_slice_is(tmp_path, part, message):
+    for source in (as_folder(tmp_path / "f"), as_npz(tmp_path / "a.npz", x=PIXELS)):
+        with pytest.raises(BadInput, match=message):
+            load_images(f"{source}{part}")
+    with pytest.raises(BadInput, match="there is no"):
+        load_images(f"{tmp_path}/none{part}")
+
+
+def test_one_value_tells_no_range(tmp_path):
+    for value in (0.0, 0.5, 1.0):
+        with pytest.raises(BadInput, match=f"every value of a.npy is {value:g}, which may be of"):
+            flat(tmp_path, value, np.float32)
+    assert flat(tmp_path, -0.5, np.float32) == pytest.approx(-0.5)  # the rest tell theirs
+    assert flat(tmp_path, 255.0, np.float32) == 1 == flat(tmp_path, 255, np.uint8) and flat(tmp_path, 0, np.uint8) == -1
+
+
+def flat(at: Path, value: float, dtype: type) -> float:
+    np.save(at / "a.npy", np.full((1, 4, 4), value, dtype))
+    return float(load_images(at / "a.npy").x.unique())
 
 
 def test_written_pictures_come_back(tmp_path):

@@ -54,6 +54,13 @@ def test_precision_and_recall_are_the_loop_and_tell_two_failures_apart() -> None
     assert precision(real, scattered) < 0.5 < recall(real, scattered)
 
 
+def test_intervals_end_where_the_statistic_does() -> None:
+    real = rows(60, 2, 0)
+    found = [estimate(precision, real, fake) for fake in (0.9 * rows(60, 2, 1), 6 * rows(60, 2, 2) + 6)]
+    assert all(0 <= low <= value <= high <= 1 and low < high for value, low, high in found)
+    assert found[0].high == 1 and found[1].low == 0  # so that there was something to cut off
+
+
 def test_the_intervals_cover() -> None:
     """The expectation at this n, taken over many draws, lies in about 95 % of the intervals."""
     draws = [(rows(80, 3, s), rows(80, 3, 500 + s) * 1.3) for s in range(120)]

@@ -41,7 +41,8 @@ def load_images(path: str | Path, shape: Shape | None = None) -> Images:
     """Images in [-1, 1], (n, c, h, w), from a folder, zip, npz, npy, idx(.gz) or a single picture; `#a:b` slices.
 
     With a `shape` (c, h, w), pictures are cropped to its proportions, resized and made grey or coloured; arrays must
-    have it already. Raises BadInput where they do not, or where there is nothing to read.
+    have it already. Arrays are of bytes or of numbers up to 255; floats are in [0, 1] or, with one below 0, in [-1, 1].
+    Raises BadInput where they do not, or where there is nothing to read.
     """
     path, part = members.split_slice(path)
     members.existing(path)
@@ -75,10 +76,9 @@ class _Picture:
 
 def _decoded(found: Sequence[Member], part: slice, shape: Shape | None, path: Path) -> Images:
     """Decode pictures to one shape: the given one, or that of the first."""
-    chosen = found[part]
+    chosen = members.sliced(found, part, path)
     if not chosen:
-        expected = "PNG, JPEG, BMP or PPM files" + (f"; slice of {len(found)}" if found else "")
-        raise BadInput(f"no images in {printable(path)}", expected=expected)
+        raise BadInput(f"no images in {printable(path)}", expected="PNG, JPEG, BMP or PPM files")
     fixed = shape is not None
     if shape is None:
         first = [_open(m) for m in chosen[:16]]
@@ -204,7 +204,7 @@ def idx_array(path: Path) -> Array:
 
 def _from_array(array: Array, part: slice, shape: Shape | None, path: Path) -> Images:
     """An array of images, in whichever order of axes, as (n, c, h, w) in [-1, 1]."""
-    whole, array = array, array[part] if array.ndim else array
+    whole, array = array, members.sliced(array, part, path) if array.ndim else array
     if array.ndim not in (3, 4) or 0 in array.shape:
         got = f"an array of shape {array.shape}"
         raise BadInput(f"no images in {printable(path)}", expected="(n, h, w), (n, h, w, c) or (n, c, h, w)", got=got)
@@ -230,13 +230,19 @@ def _channels_last(sizes: Shape, shape: Shape | None) -> bool:
 
 
 def _range(array: Array, path: Path) -> tuple[float, float]:
-    """The values that stand for black and white: of bytes, of [0, 1], of [0, 255] or of [-1, 1] itself."""
+    """The values that stand for black and white: of bytes, of [0, 1], of [0, 255] or of [-1, 1] itself.
+
+    Floats within [0, 1] are taken to have that range; raises BadInput where they are all one value, which tells none.
+    """
     if array.dtype == np.uint8:
         return 0.0, 255.0
     if array.dtype == np.bool_:
         return 0.0, 1.0
     low, high = float(array.min()), float(array.max())
     if array.dtype.kind == "f" and low >= -1.001 and high <= 1.001:
+        if 0 <= low == high:
+            what = f"every value of {printable(path.name)} is {low:g}, which may be of [0, 1] or of [-1, 1]"
+            raise BadInput(what, expected="bytes (uint8), or floats that differ")
         return (0.0, 1.0) if low >= 0 else (-1.0, 1.0)
     if low >= 0 and high <= 255:
         return 0.0, 255.0

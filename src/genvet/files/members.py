@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from genvet.core.errors import BadInput
 from genvet.core.printable import printable
@@ -29,17 +30,31 @@ class Member:
 def split_slice(path: str | Path) -> tuple[Path, slice]:
     """`path#a:b` as a path and a slice; a file whose own name looks like that wins.
 
+    Raises BadInput where the path is there, and what follows it is no slice.
+
     >>> split_slice("faces.npz#10:20")
     (PosixPath('faces.npz'), slice(10, 20, None))
     """
-    text = str(path)
-    match = re.fullmatch(r"(.+)#(\d*):(\d*)", text)
-    if Path(text).exists() or not match:
-        found, part = Path(text), slice(None)
-    else:
-        start, stop = (int(n) if n else None for n in match.groups()[1:])
-        found, part = Path(match[1]), slice(start, stop)
-    return found, part
+    name, mark, wanted = str(path).rpartition("#")
+    if not mark or Path(path).exists():
+        return Path(path), slice(None)
+    bounds = re.fullmatch(r"(\d*):(\d*)", wanted)
+    start, stop = (int(n) if n else None for n in bounds.groups()) if bounds else (0, 0)
+    if stop is None or (start or 0) < stop:
+        return Path(name), slice(start, stop)
+    if not Path(name).exists():
+        return Path(path), slice(None)
+    expected = "START:STOP with START below STOP, such as #0:10, #10:20 or #20:"
+    raise BadInput(f"{printable(name)} cannot be cut so", expected=expected, got=printable(f"#{wanted}"))
+
+
+def sliced(found: Any, part: slice, path: Path) -> Any:
+    """The slice of what was found; raises BadInput where there is something, and the slice has none of it."""
+    chosen = found[part]
+    if len(found) and not len(chosen):
+        got, expected = f"#{part.start}:{part.stop or ''}", f"a START below {len(found)}"
+        raise BadInput(f"the slice has none of the {len(found)} in {printable(path)}", expected=expected, got=got)
+    return chosen
 
 
 def existing(path: Path) -> Path:

@@ -38,7 +38,7 @@ def load_sounds(path: str | Path, shape: tuple[int, ...] | None = None) -> Sound
         found = members.in_zip(path, (".wav",))
     else:
         found = [members.single(path)]
-    chosen = found[part]
+    chosen = members.sliced(found, part, path)
     if not chosen:
         raise BadInput(f"no sounds in {printable(path)}", expected="WAV files")
     rates, waves = zip(*(read_wav(m) for m in chosen), strict=True)

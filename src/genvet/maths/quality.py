@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 Statistic = Callable[[Tensor, Tensor], float]
@@ -89,6 +89,16 @@ def class_score(probabilities: Tensor) -> float:
     return float((torch.special.entr(p.mean(0)).sum() - torch.special.entr(p).sum(1).mean()).exp())
 
 
+EVERYWHERE = (-math.inf, math.inf)
+RANGES: dict[Callable[..., float], tuple[float, float]] = {
+    frechet: (0, math.inf),
+    precision: (0, 1),
+    recall: (0, 1),
+    class_score: (1, math.inf),
+}
+"""What statistics can be, where that is not everything."""
+
+
 def estimate(statistic: Statistic, real: Tensor, fake: Tensor, groups: int = 10) -> Estimate:
     """The statistic, and a 95 % interval by the delete-a-group jackknife: what other samples would have given.
 
@@ -96,22 +106,23 @@ def estimate(statistic: Statistic, real: Tensor, fake: Tensor, groups: int = 10)
     """
     group_r, group_f = torch.arange(len(real)) % groups, torch.arange(len(fake)) % groups
     without = [statistic(real[group_r != g], fake[group_f != g]) for g in range(groups)]
-    return _jackknife(statistic(real, fake), without)
+    return _jackknife(statistic, statistic(real, fake), without)
 
 
 def estimate_one(statistic: Callable[[Tensor], float], rows: Tensor, groups: int = 10) -> Estimate:
     """The same for a statistic of one set of rows."""
     group = torch.arange(len(rows)) % groups
-    return _jackknife(statistic(rows), [statistic(rows[group != g]) for g in range(groups)])
+    return _jackknife(statistic, statistic(rows), [statistic(rows[group != g]) for g in range(groups)])
 
 
-def _jackknife(value: float, without: Sequence[float]) -> Estimate:
-    """The 95 % interval around a value, from those without one group each."""
+def _jackknife(statistic: Callable[..., float], value: float, without: Sequence[float]) -> Estimate:
+    """The 95 % interval around a value, from those without one group each; within what the statistic can be."""
     groups = len(without)
     mean = sum(without) / groups
     error = math.sqrt((groups - 1) / groups * sum((w - mean) ** 2 for w in without))
-    reach = float(student.ppf(0.975, groups - 1)) * error
-    return Estimate(value, value - reach, value + reach)
+    reach = float(stdtrit(groups - 1, 0.975)) * error
+    low, high = RANGES.get(statistic, EVERYWHERE)
+    return Estimate(value, max(value - reach, low), min(value + reach, high))
 
 
 def _root(matrix: Tensor) -> Tensor:

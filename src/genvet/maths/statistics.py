@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 
 class Interval(NamedTuple):
@@ -29,8 +29,8 @@ def clopper_pearson(hits: int, n: int, level: float = 0.95) -> Interval:
     if not n:
         return Interval(0.0, 1.0)
     tail = (1 - level) / 2
-    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
-    high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
+    low = 0.0 if hits == 0 else float(betaincinv(hits, n - hits + 1, tail))
+    high = 1.0 if hits == n else float(betaincinv(hits + 1, n - hits, 1 - tail))
     return Interval(low, high)
 
 
