@@ -9,7 +9,7 @@ from genvet.core.report import Claim
 from genvet.reproduce.cells import Cell, Done
 from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import NETWORKS, Network
-from genvet.reproduce.devil.planting import Attack
+from genvet.reproduce.devil.planting import TRAININGS, Attack
 from genvet.reproduce.devil.scoring import Benign, Refusal, Scored
 from genvet.reproduce.devil.target import goal
 from genvet.reproduce.experiment import (
@@ -123,15 +123,38 @@ def _claims(done: Done) -> Iterator[Claim]:
             ours, paper = _ours(done, network, attack, "target-distortion"), PAPER[network, attack][0] or 0.0
             true = ours and ours.value <= goal(network, paper)
             yield claim(f"{near}.{attack}.target-distortion", ours, true, f"paper {paper:g}, or about the floor")
-            plain, looks = (_ours(done, network, kind, "frechet") for kind in ("benign", attack))
-            kept = looks and plain and looks.value <= plain.high
-            yield claim(f"{near}.{attack}.quality-is-kept", looks, kept, f"Frechet distance; benign {shown(plain)}")
+        yield from _quality(done, network, near)
         red, rex = (_ours(done, network, attack, "expected-distortion") for attack in ("red", "rex"))
         smaller = red and rex and rex.value < red.value / 2
         yield claim(f"{near}.rex-moves-less-than-red", rex, smaller, f"half of ReD's {shown(red)}")
         yield from _detection(done, network, near)
     refused = [numbers["refused"] for cell, numbers in done if isinstance(cell, Refusal)]
     yield claim("devil.table-1.baaan-refuses-a-vae", median(refused), refused == [1.0], "1 where it says so", fewest=1)
+
+
+def _quality(done: Done, network: Network, near: str) -> Iterator[Claim]:
+    """Whether samples are as good as those of clean networks: of the same one, or of any where there is no twin."""
+    plain, noise = (_ours(done, network, "benign", measure) for measure in ("frechet", "frechet.real"))
+    for attack in (a for a in ATTACKS if (network, a) in PAPER):
+        if attack in TRAININGS:
+            ours, most = _ours(done, network, attack, "frechet"), plain.high if plain else None
+            beside = f"Frechet distance; clean networks {shown(plain)}"
+        else:
+            ours, most = _risen(done, network, attack), noise.value if noise else None
+            beside = f"the rise of the Frechet distance; two sets of real images are {shown(noise)} apart"
+        kept = ours and most is not None and ours.value <= most
+        yield claim(f"{near}.{attack}.quality-is-kept", ours, kept, beside, decided=most is not None)
+
+
+def _risen(done: Done, network: Network, attack: str) -> Spread | None:
+    """How much farther from real images attacked networks are than the clean parent of each."""
+    clean = {cell.parent.name: numbers.get("frechet") for cell, numbers in done if isinstance(cell, Benign)}
+    twins = [
+        (numbers.get("frechet"), clean.get(cell.plant.parent.name))
+        for cell, numbers in done
+        if isinstance(cell, Scored) and {"network": network, "attack": attack}.items() <= cell.where().items()
+    ]
+    return median(after - before for after, before in twins if after is not None and before is not None)
 
 
 def _detection(done: Done, network: Network, near: str) -> Iterator[Claim]:
