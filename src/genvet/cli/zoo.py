@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from genvet.cli import outcome, screen
 from genvet.cli.options import DEBUGGING, Debugging, Flag, command_line, output_folder
+
+if TYPE_CHECKING:
+    from genvet.core.report import Report, Table
 
 Jobs = Annotated[int, Parameter(validator=Number(gte=1))]
 
@@ -125,7 +128,32 @@ def score(
     if json:
         outcome.put(report)
     else:
-        screen.note(report.findings[0].summary)
+        show(report)
     for written in (page, path):
         screen.note(str(written))
     return 0
+
+
+def show(report: Report) -> None:
+    """The verdict's tables on stdout, and its summary."""
+    whole = report.findings[0]
+    for table in whole.tables:
+        screen.out().print(table.title)
+        screen.table(*_plain(table))
+    screen.note(whole.summary)
+
+
+def _plain(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Its columns and rows as texts, with the ends of an interval in the cell of what they belong to."""
+    rows = []
+    for row in table.rows:
+        cells: list[str] = []
+        for name, value in zip(table.columns, row, strict=True):
+            if name == "low":
+                cells[-1] += f" ({value} to " if value is not None else ""
+            elif name == "high":
+                cells[-1] += f"{value})" if value is not None else ""
+            else:
+                cells.append("-" if value is None else str(value))
+        rows.append(cells)
+    return [name for name in table.columns if name not in ("low", "high")], rows

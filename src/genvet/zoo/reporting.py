@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +42,8 @@ class Judged:
     verdict: Verdict
     scores: Array
     """Of the table's rows, by verdicts fitted on other parents; more than 1 is an alarm."""
+    alone: Array
+    """The same by each signal alone, (n, s)."""
     depth: str
     seed: int
 
@@ -66,7 +67,7 @@ def judge(name: str, rows: Sequence[Row], chosen: Sequence[str] | None = None) -
     apart = judging.Table.of([row for row in rows if id(row) not in kept and row.family], names)
     picked = None if chosen is None else [names.index(n) for n in chosen if n in names] or None
     verdict, scores = judging.fit(table, picked), judging.across(table, chosen=picked)
-    return Judged(name, table, apart, verdict, scores, rows[0].depth, rows[0].seed)
+    return Judged(name, table, apart, verdict, scores, judging.crossed(table), rows[0].depth, rows[0].seed)
 
 
 def population(judged: Judged) -> Population:
@@ -134,7 +135,9 @@ def _bound(alarms: NDArray[np.bool_]) -> float:
 
 def report(judged: Judged, command: str) -> Report:
     """The report: one finding on the verdict as a whole, and one on each signal."""
-    findings = [_whole(judged), *(_signal(judged, j) for j in _order(judged))]
+    order = _order(judged)
+    signals = [_signal(judged, j) for j in order]
+    findings = [_whole(judged, _alone(judged, order, signals)), *signals]
     rows = [row.model_dump(mode="json") for row in (*judged.table.rows, *judged.apart.rows)]
     digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
     model = ModelFile(path=f"population {judged.name}", sha256=digest, size=0, format="population")
@@ -149,7 +152,7 @@ def report(judged: Judged, command: str) -> Report:
 
 def _order(judged: Judged) -> list[int]:
     """Signals by how well they do, those of the verdict first."""
-    areas = [auc(judged.table.scores(column)) for column in judged.table.values.T]
+    areas = [auc(judged.table.scores(column)) for column in judged.alone.T]
     return sorted(range(len(areas)), key=lambda j: (j not in judged.verdict.chosen, -np.nan_to_num(areas[j])))
 
 
@@ -167,7 +170,7 @@ def _finding(judged: Judged, name: str, summary: str, **more: object) -> Finding
     )
 
 
-def _whole(judged: Judged) -> Finding:
+def _whole(judged: Judged, alone: Table) -> Finding:
     table, scores = judged.table, judged.table.scores(judged.scores)
     clean, rng = scores.clean > 1, Rng(judged.seed, "zoo")
     names = ", ".join(table.names[j] for j in judged.verdict.chosen)
@@ -187,7 +190,8 @@ def _whole(judged: Judged) -> Finding:
             *measures,
         ]
         summary = f"AUC {area:.3f} ({low.low:.3f} to {low.high:.3f}); {hits} of {len(scores.planted)} found; {summary}"
-    tables = [t for t in (_by_kind(judged, rng), _unknown(judged, rng), _clean(judged), _apart(judged)) if t.rows]
+    every = (_by_kind(judged, rng), _unknown(judged, rng), alone, _clean(judged), _apart(judged))
+    tables = [t for t in every if t.rows]
     figures = [_curve("Verdict", {"all": scores, **_attacks(judged)})] if len(scores.planted) else []
     return _finding(
         judged,
@@ -262,6 +266,19 @@ def _unknown(judged: Judged, rng: Rng) -> Table:
     return Table(title=title, columns=(*COLUMNS, *ALARMS), rows=tuple(rows))
 
 
+def _alone(judged: Judged, order: Sequence[int], signals: Sequence[Finding]) -> Table:
+    """How well each signal does by itself."""
+    rows = []
+    for j, finding in zip(order, signals, strict=True):
+        ends = [end for m in finding.measures for end in (m.value, m.low, m.high)]
+        place = "yes" if j in judged.verdict.chosen else "no"
+        if ends:
+            rows.append((judged.table.names[j], place, *(None if end is None else _round(end) for end in ends)))
+    columns = ("signal", "in the verdict", "AUC", "low", "high", "share above every clean one", "low", "high")
+    title = "Each signal alone, in units of clean generators of other parents"
+    return Table(title=title, columns=columns, rows=tuple(rows))
+
+
 def _clean(judged: Judged) -> Table:
     """False alarms by what was done to clean generators."""
     rows = []
@@ -289,49 +306,31 @@ def _apart(judged: Judged) -> Table:
 
 
 def _signal(judged: Judged, j: int) -> Finding:
-    """One signal alone."""
-    table, rng = judged.table, Rng(judged.seed, "zoo")
-    name = table.names[j]
-    scores, known = table.scores(table.values[:, j]), ~np.isnan(table.values[:, j])
-    alone = judging.across(table, chosen=[j])
-    seconds = Counter({True: int((known & table.attacked).sum()), False: int((known & ~table.attacked).sum())})
-    said = f"{meanings()[name]}; measured on {seconds[True]} attacked and {seconds[False]} clean generators"
+    """One signal alone, in units of clean generators of other parents; rules say nothing here."""
+    table, rng, name = judged.table, Rng(judged.seed, "zoo"), judged.table.names[j]
+    alone = np.where(table.ruled, 0.0, judged.alone[:, j])
+    scores, known = table.scores(alone), ~np.isnan(table.values[:, j])
+    on = f"{int((known & table.attacked).sum())} attacked and {int((known & ~table.attacked).sum())} clean generators"
     measures: list[Measure] = []
-    if len(scores.planted):
-        ends = by_parent(scores, auc, rng)
-        share = by_parent(scores, caught_share, rng, 500)
-        measures = [
-            Measure(name="auc", value=auc(scores), low=ends.low, high=ends.high, n=len(scores), chance=0.5),
-            Measure(
-                name="above-every-clean-one",
-                value=caught_share(scores),
-                low=share.low,
-                high=share.high,
-                n=len(scores.planted),
-            ),
-        ]
-    columns = (*COLUMNS, *ALARMS)
-    ruled = np.where(table.ruled, 0.0, alone)
-    parts = [
-        ("all attacks", scores, table.attacked),
-        *((n, p, table.attack == n) for n, p in _parts(judged, table.attack, table.values[:, j])),
-    ]
-    rows = (
-        [(*_row(label, part, rng), *_alarms(ruled[rows_of])) for label, part, rows_of in parts]
-        if table.attacked.any()
-        else []
-    )
-    rows.append(("clean ones", None, len(scores.clean), *[None] * 6, *_alarms(ruled[~table.attacked])))
+    rows: list[tuple[Scalar, ...]] = []
     figures = [_bars(name, table, table.values[:, j])]
-    if len(scores.planted):
-        figures.append(_curve(name, {"all": scores, **dict(_parts(judged, table.attack, table.values[:, j]))}))
+    if n := len(scores.planted):
+        area, share = by_parent(scores, auc, rng), by_parent(scores, caught_share, rng, 500)
+        measures = [
+            Measure(name="auc", value=auc(scores), low=area.low, high=area.high, n=len(scores), chance=0.5),
+            Measure(name="above-every-clean-one", value=caught_share(scores), low=share.low, high=share.high, n=n),
+        ]
+        parts = {"all attacks": scores, **dict(_parts(judged, table.attack, alone))}
+        rows = [(*_row(label, part, rng), *_alarms(part.planted)) for label, part in parts.items()]
+        figures.append(_curve(name, parts))
+    rows.append(("clean ones", None, len(scores.clean), *[None] * 6, *_alarms(scores.clean)))
     place = "in" if j in judged.verdict.chosen else "not in"
     return _finding(
         judged,
         name.replace("/", "."),
-        f"{name}, {place} the verdict: {said}.",
+        f"{name}, {place} the verdict: {meanings()[name]}; measured on {on}.",
         measures=tuple(measures),
-        tables=(Table(title=name, columns=columns, rows=tuple(rows)),),
+        tables=(Table(title=name, columns=(*COLUMNS, *ALARMS), rows=tuple(rows)),),
         figures=tuple(figures),
     )
 
