@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 Statistic = Callable[[Tensor, Tensor], float]
@@ -117,6 +116,8 @@ def estimate_one(statistic: Callable[[Tensor], float], rows: Tensor, groups: int
 
 def _jackknife(statistic: Callable[..., float], value: float, without: Sequence[float]) -> Estimate:
     """The 95 % interval around a value, from those without one group each; within what the statistic can be."""
+    from scipy.special import stdtrit  # here, so that --help need not wait for it
+
     groups = len(without)
     mean = sum(without) / groups
     error = math.sqrt((groups - 1) / groups * sum((w - mean) ** 2 for w in without))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scipy.special import betaincinv
-
 
 class Interval(NamedTuple):
     """The lower and the upper end."""
@@ -26,6 +24,8 @@ def rule_of_three(n: int) -> float:
 
 def clopper_pearson(hits: int, n: int, level: float = 0.95) -> Interval:
     """The exact interval of a rate: covers the true one in at least `level` of all cases."""
+    from scipy.special import betaincinv  # here, so that --help need not wait for it
+
     if not n:
         return Interval(0.0, 1.0)
     tail = (1 - level) / 2
