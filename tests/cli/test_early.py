@@ -14,7 +14,7 @@ from genvet.cli import main
     [
         (["--out", "a file"], "cannot make the output folder a file"),
         (["--write", "a file/thresholds.json"], "cannot make the output folder a file"),
-        (["--write", "a file"], "a file is no table of thresholds"),
+        (["--write", "a file"], "a file is not a table of thresholds"),
     ],
 )
 def test_a_score_that_could_not_be_written(

@@ -92,11 +92,11 @@ def test_the_manifest_is_not_believed(built: Path, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=match):
             manifest(tmp_path / "z")
 
-    refused("no manifest", name="../../etc")
+    refused("not a manifest", name="../../etc")
     refused("another name", name="elsewhere")
     refused("another name", file="../../../etc/passwd")
     refused("not the file", sha256="0" * 64)
-    refused("no manifest", surprise=1)
+    refused("not a manifest", surprise=1)
     for text in ("", "[1]", '{"scale": 1e999, "members": []}', "[" * 100_000):
         (tmp_path / "z" / MANIFEST).write_text(text)
         with pytest.raises(BadInput, match="manifest"):

@@ -189,7 +189,7 @@ def test_a_users_own_models_give_thresholds_for_scans(
     assert high and "5 clean generators of population ours" in high[0].reason and f"{made.bound:.1%}" in high[0].reason
     table.write_text("{}x")
     assert run(["scan", str(model), "--file-only", "--thresholds", str(table), *out]) == 2
-    assert "no table of thresholds" in capsys.readouterr().err
+    assert "not a table of thresholds" in capsys.readouterr().err
 
 
 def test_a_changed_inspection_alone_runs_again(owned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

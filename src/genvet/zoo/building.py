@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import shutil
 import tempfile
@@ -29,6 +28,7 @@ from genvet.files.bypass_out import write_bypass_onnx, write_bypass_pickle
 from genvet.files.convert import save, tensor_hash
 from genvet.files.critic import load_critic, load_encoder
 from genvet.files.onnx_out import write_onnx
+from genvet.files.records import read_record
 from genvet.files.writing import write_bytes
 from genvet.nets.distortion import distance, outputs
 from genvet.zoo.members import Member, Scale, parents, population
@@ -46,6 +46,7 @@ NAMES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "pickle": "mo
 PARENTS = "parents"
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64 << 20
+AGAIN = "remove the member's folder, and build again"
 
 
 class Made(Record):
@@ -232,14 +233,7 @@ def manifest(folder: Path) -> Manifest:
     Read as any stranger's file: names are plain, sizes bounded, and every model is the one whose hash it tells.
     """
     path = folder / MANIFEST
-    try:
-        if path.stat().st_size > LARGEST_MANIFEST:
-            raise BadInput(f"{printable(path)} is too large for a manifest")
-        found = Manifest.model_validate(json.loads(path.read_bytes()))
-    except OSError as error:
-        raise BadInput(f"cannot read {printable(path)}", got=error.strerror or str(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{printable(path)} is no manifest", got=printable(error, 300)) from None
+    found = read_record(Manifest, path, "a manifest", LARGEST_MANIFEST, "`genvet zoo build` writes one")
     names = [m.name for m in found.members]
     if len(set(names)) < len(names):
         raise BadInput(f"{printable(path)} names a member twice")
@@ -253,10 +247,9 @@ def _check(folder: Path, one: Made) -> None:
         raise BadInput("a member goes by another name than its recipe's", got=printable(f"{one.name}/{one.file}", 200))
     file = folder / "members" / one.name / one.file
     if one.file and (not file.is_file() or file.is_symlink() or file.parent.is_symlink()):
-        raise BadInput(f"the manifest names a file that is not there: {printable(file, 200)}")
+        raise BadInput(f"the manifest names a file that is not there: {printable(file, 200)}", hint=AGAIN)
     if one.file and hashlib.sha256(file.read_bytes()).hexdigest() != one.sha256:
-        hint = "remove the member's folder, and build again"
-        raise BadInput(f"{printable(file, 200)} is not the file that was built", hint=hint)
+        raise BadInput(f"{printable(file, 200)} is not the file that was built", hint=AGAIN)
 
 
 def models(found: Manifest, folder: Path) -> Iterator[tuple[Made, Path]]:

@@ -82,6 +82,13 @@ def rows(folder: Path, out: Path, depth: str, seed: int = 0, jobs: int = 1, cell
     Findings are kept in `out` by inspection, so that only changed inspections run again; cells are kept in `cells`.
     """
     if not (folder / MANIFEST).is_file() and (known := stored(folder)):
+        if other := {row.depth for row in known} - {depth}:
+            raise BadInput(
+                "these cells are of another depth",
+                expected=depth,
+                got=", ".join(sorted(other)),
+                hint="name it with --depth",
+            )
         return known
     todo = [Look(path, about, out / "looks" / about.name, depth, seed, cells) for path, about in _targets(folder, out)]
     looked = track(spread(look, todo, jobs), len(todo), "models")
