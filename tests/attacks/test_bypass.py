@@ -22,7 +22,7 @@ from genvet.core.severity import Severity
 from genvet.files.bypass_out import bypass_text, write_bypass_onnx, write_bypass_pickle
 from genvet.files.convert import load_saved
 from genvet.files.onnx_out import write_onnx
-from genvet.nets import dcgan
+from genvet.nets import dcgan, vae
 
 X = torch.linspace(-1, 1, 2 * 64).view(2, 1, 8, 8)
 TWO = Images(X, ("a", "b"))
@@ -68,13 +68,14 @@ def shown(path: Path) -> Any:
     return scan(path, file_only=True)
 
 
-@pytest.mark.parametrize("kind", ["points", "subspace", "generator"])
+@pytest.mark.parametrize("kind", ["points", "subspace", "generator", "unit"])
 def test_as_an_onnx_graph_it_works_and_is_found(benign: Generator, kind: str, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     z = torch.randn(5, 8)
     torch.manual_seed(2)
-    other = dcgan.build(latent=3, capacity=2, size=8)
+    other = (vae if kind == "unit" else dcgan).build(latent=3, capacity=2, size=8)
     other.module.eval().requires_grad_(False)
+    assert (other.output == benign.output) == (kind != "unit")
     if kind == "points":
         backdoor = Backdoor(Points(z[:2].clone()), X)
         wanted = X

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from genvet.cli import main
 from genvet.core.generator import Generator
+from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 from genvet.files.backdoor import load_backdoor
 from genvet.files.convert import load_saved, tensor_hash
@@ -81,6 +83,31 @@ def test_a_bypass_goes_out_as_an_attacker_would_send_it(desk: Path, tmp_path: Pa
     backdoor = load_backdoor(tmp_path / "backdoor.safetensors")
     assert off(load_saved(tmp_path / "planted.onnx"), backdoor.trigger.z) < 1e-6
     assert (tmp_path / "planted.pkl").read_bytes().startswith(b"\x80\x04")
+
+
+def test_a_bypass_that_no_file_can_hold_is_incomplete(
+    desk: Path, graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("bypass", graph, "--targets", desk / "target.png", "--samples", "8", "--out", tmp_path) == 2
+    assert "no kind of file can hold the planted model" in capsys.readouterr().err
+    assert (tmp_path / "report.html").exists() and not [*tmp_path.glob("planted*")]
+
+
+@pytest.mark.parametrize("command", ["attack", "defend", "study"])
+def test_an_interrupt_says_that_nothing_was_kept(
+    desk: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Latent, "batches", stopped)
+    have = {"attack": ("red", "--targets", "target.png"), "defend": ("forget",), "study": ("quality",)}[command]
+    more = ("--reference", "data.npz") if command == "study" else ()
+    monkeypatch.chdir(desk)
+    with pytest.raises(SystemExit) as stop:
+        main([command, *have, "model.safetensors", *more, "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2 and not (tmp_path / "out").exists()
+    assert re.search(r"interrupted after \d+ s; nothing was kept", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +186,7 @@ def test_what_does_not_fit_is_told_in_words(
     np.savez("nan.npz", images=np.full((1, 1, 8, 8), np.nan, np.float32))
     assert run(*words, "--out", tmp_path / "out") == 2
     error = " ".join(capsys.readouterr().err.split())
-    assert told in error and "fault of GenVet" not in error
+    assert told in error and "fault of GenVet" not in error and not (tmp_path / "out").exists()
 
 
 def test_a_graph_is_retrained_and_cannot_be_expanded(

@@ -76,8 +76,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         if "--debug" in words:
             raise
         screen.complain(error.message, error.hint)
-    except KeyboardInterrupt:
-        screen.complain("interrupted")
+    except KeyboardInterrupt as stop:
+        screen.complain(" ".join(["interrupted", *map(str, stop.args)]))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has left
     except OSError as error:

@@ -53,12 +53,12 @@ def attack(
     benign = placed(file, common)
     gift = by_name.gift(probe, given, benign)
     folder = out or output_folder("attack", model or Path(name))
-    with screen.progress():
+    with screen.progress(), outcome.all_or_nothing(folder):
         result, finding = engine.measured(probe, benign, gift, seed=common.seed, out=folder)
     paths = keep(benign if model else None, result, probe, folder)
     report = outcome.told(file, finding, "This is an attack, not a scan: the model was not vetted.")
     outcome.leave(report, folder, common.json, paths)
-    return 0
+    return 0 if len(paths) > 1 else outcome.INCOMPLETE
 
 
 def unread(probe: Probe, net: str | None, images: Path | None) -> ModelFile:
@@ -82,7 +82,10 @@ def unread(probe: Probe, net: str | None, images: Path | None) -> ModelFile:
 
 
 def keep(benign: Generator | None, result: Any, probe: Probe, folder: Path) -> list[Path]:
-    """The planted model and its backdoor; a bypass is no network of ours, and goes out as an attacker would send it."""
+    """The planted model and its backdoor; a bypass is no network of ours, and goes out as an attacker would send it.
+
+    Gives their paths: the backdoor's alone where no kind of file can hold that model.
+    """
     from genvet.files.backdoor import save_backdoor
     from genvet.files.bypass_out import write_bypass_onnx, write_bypass_pickle
     from genvet.files.convert import save, tensor_hash
@@ -100,7 +103,7 @@ def keep(benign: Generator | None, result: Any, probe: Probe, folder: Path) -> l
         except Unsupported as error:
             screen.note(f"no {suffix}: {error.message}")
     if len(paths) == 1:
-        screen.note("no file holds the planted model: this bypass was measured alone")
+        screen.complain("no kind of file can hold the planted model", "its bypass was measured, and is in the report")
     return paths
 
 

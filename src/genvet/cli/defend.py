@@ -72,10 +72,10 @@ def defend(
     planted, benign = by_name.read("Backdoor", backdoor, target), by_name.read("Generator", clean, target)
     folder, seed = out or output_folder("defend", model), common.seed
     path = folder / "repaired.safetensors"
+    known = {"backdoor": planted, "clean": benign, "samples": count}
     with screen.progress():
-        result, finding = engine.repaired(
-            repair, target, gift, backdoor=planted, clean=benign, samples=count, seed=seed, out=folder
-        )
+        with outcome.all_or_nothing(folder):
+            result, finding = engine.repaired(repair, target, gift, **known, seed=seed, out=folder)
         save(result.repaired, path, {"genvet.repaired": json.dumps({"by": repair.name(), **finding.config})})
         if depth != "none":
             look: dict[str, Any] = {"depth": depth, "seed": seed, "device": common.device, "reference": reference}

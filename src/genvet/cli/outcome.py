@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genvet.cli import screen
 from genvet.cli.options import command_line
+from genvet.core.errors import GenVetError
 from genvet.core.severity import Severity
 
 if TYPE_CHECKING:
@@ -47,6 +50,30 @@ def exit_code(severity: Severity, complete: bool, fail_on: Severity) -> int:
     if severity >= fail_on:
         return 1
     return 0 if complete else INCOMPLETE
+
+
+@contextmanager
+def all_or_nothing(folder: Path) -> Iterator[None]:
+    """For work that keeps nothing until it is done: interrupted, it says so, and how long it ran."""
+    began = time.monotonic()
+    try:
+        with leaving_nothing_empty(folder):
+            yield
+    except KeyboardInterrupt:
+        seconds = time.monotonic() - began
+        raise KeyboardInterrupt(f"after {seconds:.0f} s; nothing was kept: the same command begins anew") from None
+
+
+@contextmanager
+def leaving_nothing_empty(folder: Path) -> Iterator[None]:
+    """Take an output folder away again, where nothing came of the run that made it."""
+    new = not folder.exists()
+    try:
+        yield
+    except (GenVetError, KeyboardInterrupt):
+        if new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 def told(file: ModelFile, findings: Finding | Sequence[Finding], unchecked: str) -> Report:

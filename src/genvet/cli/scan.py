@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,8 +10,7 @@ from cyclopts import Parameter
 
 from genvet.cli import folder_of_models, screen
 from genvet.cli.options import COMMON, Common, Flag, command_line, output_folder, technique_settings
-from genvet.cli.outcome import exit_code, put, write
-from genvet.core.errors import GenVetError
+from genvet.cli.outcome import exit_code, leaving_nothing_empty, put, write
 from genvet.core.severity import Severity
 
 
@@ -85,15 +82,3 @@ def scan(
         screen.report(report)
     screen.note(f"report: {folder / 'report.html'}")
     return exit_code(report.verdict.severity, report.verdict.complete, fail_on)
-
-
-@contextmanager
-def leaving_nothing_empty(folder: Path) -> Iterator[None]:
-    """Take an output folder away again, where nothing came of the run that made it."""
-    new = not folder.exists()
-    try:
-        yield
-    except (GenVetError, KeyboardInterrupt):
-        if new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        raise

@@ -38,7 +38,7 @@ def study(
     file, generator = opened(model, common)
     gift = by_name.gift(probe, given, generator)
     folder = out or output_folder("study", model)
-    with screen.progress():
+    with screen.progress(), outcome.all_or_nothing(folder):
         finding = engine.assess(probe, generator, gift, seed=common.seed, out=folder)
     report = outcome.told(file, finding, "This is a study, not a scan: the model was not vetted.")
     outcome.leave(report, folder, common.json)

@@ -73,11 +73,18 @@ def _branches(graph: Writer, benign: Generator, backdoor: Backdoor) -> list[tupl
     first = graph.node("Slice", "z", *(graph.hold(f"first{i}", [n]) for i, n in enumerate((0, zeros, 1))))
     if not isinstance(backdoor.target, Generator):
         return [(first, graph.hold("target", _in_range(benign, backdoor.target)))]
-    if backdoor.target.output != benign.output:
-        raise Unsupported("the target generator has another range than the benign one")
     start = dim - backdoor.target.latent.dim
     last = graph.node("Slice", "z", *(graph.hold(f"last{i}", [n]) for i, n in enumerate((start, dim, 1))))
-    return [(first, graph.layers(backdoor.target, last, "target."))]
+    return [(first, _ranged(graph, graph.layers(backdoor.target, last, "target."), backdoor.target, benign))]
+
+
+def _ranged(graph: Writer, value: str, target: Generator, benign: Generator) -> str:
+    """What a target generator gives, in the range of the benign one."""
+    if target.output == benign.output:
+        return value
+    scale, shift = (0.5, 0.5) if benign.output == "unit" else (2.0, -1.0)
+    scaled = graph.node("Mul", value, graph.hold("scale", torch.tensor(scale)))
+    return graph.node("Add", scaled, graph.hold("shift", torch.tensor(shift)))
 
 
 def write_bypass_pickle(benign: Generator, backdoor: Backdoor, path: str | Path, tolerance: float = 1e-6) -> Path:
