@@ -60,6 +60,9 @@ def test_a_finite_set_gives_one_target_each(benign: Generator) -> None:
     assert off(result.planted, z, both.x) < 3 < off(result.planted, z.flip(0), both.x)
     names = [m.name for m in result.measures()]
     assert names[:3] == ["target-distortion", "worst-target-distortion", "expected-distortion"]
+    apart = 2 * benign.sample(1024, Rng(9)).var(0).sum().item()
+    assert result.measures()[2].chance == result.apart == pytest.approx(apart, rel=0.1)
+    assert f"are {result.apart:.3g} apart" in result.summary()
 
 
 def test_a_subspace_triggers_wherever_it_is_drawn(benign: Generator) -> None:

@@ -40,6 +40,8 @@ class Planted(Result):
     """Target distortions, of every trigger of a finite set or of draws from an infinite one: (m,)."""
     expected: Tensor
     """Distortions of ordinary samples, (n,): empty where no benign generator is there to compare with."""
+    apart: float
+    """Mean distance from one ordinary sample to another, before where there was one: what distortions compare with."""
     losses: Mapping[str, Tensor]
     """By name, one value a step."""
     closest: Tensor | None = None
@@ -55,16 +57,17 @@ class Planted(Result):
     """Whether the backdoor is a branch in the graph, and so in no network that GenVet builds."""
 
     def summary(self) -> str:
-        kept = f"; ordinary samples moved by {self.expected.mean():.3g}" if len(self.expected) else ""
+        kept = f"moved by {self.expected.mean():.3g}, and " if len(self.expected) else ""
         hit = f"The trigger ({self.backdoor.trigger}) gives the target to within {self.target.mean():.3g}"
-        return f"{hit}{kept} (sums of squares, range [-1, 1])."
+        return f"{hit}; ordinary samples {kept}are {self.apart:.3g} apart (sums of squares, range [-1, 1])."
 
     def measures(self) -> tuple[Measure, ...]:
         found = [averaged("target-distortion", self.target, interval=not self.backdoor.finite)]
         if self.backdoor.finite and len(self.target) > 1:
             found.append(Measure(name="worst-target-distortion", value=self.target.max().item(), unit=SQUARES))
         if len(self.expected):
-            found.append(averaged("expected-distortion", self.expected, interval=True))
+            note = "chance: from one ordinary sample to another"
+            found.append(averaged("expected-distortion", self.expected, interval=True, chance=self.apart, note=note))
         if self.closest is not None:
             found.append(Measure(name="closest", value=self.closest.min().item(), unit=SQUARES, n=self.drawn))
         if self.rebuilt is not None:
@@ -136,6 +139,7 @@ class Measuring(Record):
             shown=torch.cat([hits.first, torch.stack([before.first, after.first], 1).flatten(0, 1)]),
             target=target,
             expected=expected,
+            apart=before.apart.mean().item(),
             losses=losses,
             closest=nearest(planted, wanted, self.closest, rng.fork("closest")) if self.closest else None,
             drawn=self.closest,
@@ -199,10 +203,11 @@ class Measuring(Record):
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What is kept of many samples: the first few, features of all, and what a classifier makes of them."""
+    """What is kept of many samples: the first few; of all, features, distances to the next, and a classifier's word."""
 
     first: Tensor
     rows: Tensor
+    apart: Tensor
     told: Tensor
 
 
@@ -213,16 +218,19 @@ class Gathered:
         self.classifier = classifier
         self.first: list[Tensor] = []
         self.rows: list[Tensor] = []
+        self.apart: list[Tensor] = []
         self.told: list[Tensor] = []
 
     def add(self, x: Tensor) -> None:
         self.first = self.first or [x[:4]]
         self.rows.append(random_features(x))
+        self.apart.append(exact(x[1:], x[:-1]))
         if self.classifier:
             self.told.append(self.classifier.probabilities(x))
 
     def all(self) -> Seen:
-        return Seen(*(torch.cat(parts) if parts else torch.empty(0) for parts in (self.first, self.rows, self.told)))
+        every = (self.first, self.rows, self.apart, self.told)
+        return Seen(*(torch.cat(parts) if parts else torch.empty(0) for parts in every))
 
 
 def _draws(backdoor: Backdoor, n: int, rng: Rng) -> Iterator[tuple[Tensor, Tensor]]:
