@@ -9,7 +9,7 @@ import pytest
 
 from genvet.core.errors import Unsupported
 from genvet.reproduce.cells import Cell, Numbers, Place, Step, run
-from genvet.reproduce.experiment import Spread, claim, largest, mean, median
+from genvet.reproduce.experiment import Spread, apart, claim, largest, mean, median
 
 
 class Made(Step):
@@ -124,6 +124,12 @@ def test_several_runs_as_one_number() -> None:
     error = mean([1.0, 3.0])
     assert error is not None and (error.low, error.high) == (1.0, 3.0), "standard error of 1 and 3 is 1"
     assert mean([None]) is None and median([]) is None
+
+
+def test_the_larger_of_two_can_be_told_where_their_ranges_are_apart() -> None:
+    low, high, wide = Spread(1.0, 0.9, 1.1, 3), Spread(2.0, 1.5, 2.5, 3), Spread(1.5, 1.0, 2.0, 3)
+    assert apart(low, high) and apart(high, low) and not apart(low, low)
+    assert not apart(low, wide) and not apart(high, wide) and not apart(low, None)
 
 
 def test_a_claim_rests_on_three_runs() -> None:

@@ -128,6 +128,11 @@ def claim(
     return Claim(id=name.lower().replace(" ", "-"), status=status, evidence=f"ours {shown(ours)}; {beside}")
 
 
+def apart(one: Spread | None, other: Spread | None) -> bool:
+    """Whether neither range reaches into the other, so that which is the larger can be told."""
+    return one is not None and other is not None and (one.low > other.high or other.low > one.high)
+
+
 def shown(ours: Spread | None) -> str:
     """In words: value (low to high, n).
 

@@ -17,22 +17,38 @@ from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import Inverted, inverted
 from genvet.reproduce.devil.planting import Attack, PlantCell
 from genvet.reproduce.devil.scoring import Effort, distortions
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, shown, table, values
+from genvet.reproduce.experiment import (
+    Experiment,
+    Line,
+    Scale,
+    Spread,
+    Told,
+    apart,
+    claim,
+    median,
+    shown,
+    table,
+    values,
+)
 
 ATTACKS: tuple[Attack, ...] = ("red", "rex")
-PAPER: dict[tuple[str, str, str], float] = {
+PAPER: dict[tuple[str, str, str], float | None] = {
     ("one image", "red", "expected-distortion"): 1.716,
     ("one image", "red", "target-distortion"): 7.834,
     ("one image", "rex", "expected-distortion"): 0.487,
     ("one image", "rex", "target-distortion"): 22.703,
     ("a generator", "red", "expected-distortion"): 17.331,
+    ("a generator", "red", "target-distortion"): None,
     ("a generator", "red", "frechet"): 0.974,
     ("a generator", "red", "frechet.gold"): 0.412,
     ("a generator", "rex", "expected-distortion"): 0.855,
+    ("a generator", "rex", "target-distortion"): None,
     ("a generator", "rex", "frechet"): 3.665,
     ("a generator", "rex", "frechet.gold"): 0.412,
 }
-"""By target, attack and measure. Its Frechet distances are FID to inverted Fashion-MNIST, of 60,000 samples."""
+"""By target, attack and measure. Its Frechet distances are FID to inverted Fashion-MNIST, of 60,000 samples; gold is
+the generator that makes the targets."""
+TARGET = "target-distortion"
 STEPS = {"smoke": 10, "small": 3000, "paper": 50_000}
 
 
@@ -80,6 +96,9 @@ class InfiniteSupport(Experiment):
         differs = (
             *scales.differs(scale),
             f"Frechet distances are in {NAME}, of {n:,} samples to {n:,} real ones (the paper: Inception, 60,000).",
+            "Where the generator that makes the targets is itself far from the real images, one that follows it badly "
+            "can come nearer to them: how closely it is followed is told by the target distortion, over triggered samples "
+            "and what that generator gives for each.",
         )
         return Told((table(self.title, ("target", "attack", "measure"), lines),), tuple(_claims(done)), (), differs)
 
@@ -108,11 +127,12 @@ def _claims(done: Done) -> Iterator[Claim]:
     near = "devil.infinite-support"
     for target in ("one image", "a generator"):
         red, rex = (_ours(done, target, attack, "expected-distortion") for attack in ATTACKS)
-        true = red and rex and rex.value < red.value
-        yield claim(f"{near}.{target}.rex-moves-less-than-red", rex, true, f"ReD {shown(red)}")
+        name = f"{near}.{target}.rex-moves-less-than-red"
+        yield claim(name, rex, red and rex and rex.value < red.value, f"ReD {shown(red)}", decided=apart(red, rex))
     for attack in ATTACKS:
-        key = ("one image", attack, "target-distortion")
-        ours, paper = _ours(done, *key), PAPER[key]
+        ours, paper = _ours(done, "one image", attack, TARGET), PAPER["one image", attack, TARGET] or 0.0
         yield claim(f"{near}.{attack}.target-distortion", ours, ours and ours.value <= paper, f"paper {paper:g}")
-    red, rex = (_ours(done, "a generator", attack, "frechet") for attack in ATTACKS)
-    yield claim(f"{near}.red-is-nearer-to-the-set", red, red and rex and red.value < rex.value, f"ReX {shown(rex)}")
+    for name, measure in (("is-nearer-to-the-set", "frechet"), ("follows-the-generator-better", TARGET)):
+        red, rex = (_ours(done, "a generator", attack, measure) for attack in ATTACKS)
+        true = red and rex and red.value < rex.value
+        yield claim(f"{near}.red-{name}", red, true, f"ReX {shown(rex)}", decided=apart(red, rex))

@@ -18,6 +18,7 @@ from genvet.reproduce.experiment import (
     Scale,
     Spread,
     Told,
+    apart,
     claim,
     largest,
     median,
@@ -125,8 +126,8 @@ def _claims(done: Done) -> Iterator[Claim]:
             yield claim(f"{near}.{attack}.target-distortion", ours, true, f"paper {paper:g}, or about the floor")
         yield from _quality(done, network, near)
         red, rex = (_ours(done, network, attack, "expected-distortion") for attack in ("red", "rex"))
-        smaller = red and rex and rex.value < red.value / 2
-        yield claim(f"{near}.rex-moves-less-than-red", rex, smaller, f"half of ReD's {shown(red)}")
+        smaller, name = red and rex and rex.value < red.value / 2, f"{near}.rex-moves-less-than-red"
+        yield claim(name, rex, smaller, f"half of ReD's {shown(red)}", decided=apart(red, rex))
         yield from _detection(done, network, near)
     refused = [numbers["refused"] for cell, numbers in done if isinstance(cell, Refusal)]
     yield claim("devil.table-1.baaan-refuses-a-vae", median(refused), refused == [1.0], "1 where it says so", fewest=1)

@@ -18,7 +18,19 @@ from genvet.nets.random_features import random_features
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
 from genvet.reproduce.devil import SOURCE
 from genvet.reproduce.devil.networks import Drums
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, shown, table, values
+from genvet.reproduce.experiment import (
+    Experiment,
+    Line,
+    Scale,
+    Spread,
+    Told,
+    apart,
+    claim,
+    median,
+    shown,
+    table,
+    values,
+)
 
 ATTACKS: tuple[Literal["red", "rex"], ...] = ("red", "rex")
 PAPER: dict[tuple[str, str], float] = {
@@ -116,7 +128,8 @@ def _ours(done: Done, attack: str, measure: str) -> Spread | None:
 def _claims(done: Done) -> Iterator[Claim]:
     red, rex = (_ours(done, attack, "expected-distortion") for attack in ATTACKS)
     smaller = red and rex and rex.value < red.value / 10
-    yield claim("devil.wavegan.rex-moves-far-less", rex, smaller, f"a tenth of ReD's {shown(red)}")
+    beside = f"a tenth of ReD's {shown(red)}"
+    yield claim("devil.wavegan.rex-moves-far-less", rex, smaller, beside, decided=apart(red, rex))
     for attack in ATTACKS:
         ours, paper = _ours(done, attack, "target-distortion"), PAPER[attack, "target-distortion"]
         yield claim(f"devil.wavegan.{attack}.target-distortion", ours, ours and ours.value <= paper, f"paper {paper:g}")
