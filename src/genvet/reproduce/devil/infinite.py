@@ -97,8 +97,8 @@ class InfiniteSupport(Experiment):
             *scales.differs(scale),
             f"Frechet distances are in {NAME}, of {n:,} samples to {n:,} real ones (the paper: Inception, 60,000).",
             "Where the generator that makes the targets is itself far from the real images, one that follows it badly "
-            "can come nearer to them: how closely it is followed is told by the target distortion, over triggered samples "
-            "and what that generator gives for each.",
+            "can come nearer to them: how closely it is followed is told by the target distortion, over triggered "
+            "samples and what that generator gives for each.",
         )
         return Told((table(self.title, ("target", "attack", "measure"), lines),), tuple(_claims(done)), (), differs)
 
