@@ -19,7 +19,8 @@ from genvet.reproduce.devil.planting import Attacked, PlantCell
 from genvet.reproduce.devil.scoring import looks
 
 GONE = 100.0
-"""The target distortion from which on little of the target is left: about an eighth of what a clean model has."""
+"""The target distortion from which on little of the target is left: on MNIST, a mean squared error of an eighth a value.
+Clean networks' nearest samples are far beyond it (Closest-N in Table I)."""
 
 
 class Repaired(PlantCell):

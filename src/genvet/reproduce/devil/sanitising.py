@@ -47,8 +47,8 @@ class Sanitising(Experiment):
         ]
         differs = (
             *scales.differs(scale),
-            "Target distortions depend on the target: the paper's devil is about 2,300 away from ordinary digits, ours "
-            "about 800. The expected distortion is against the attacked model.",
+            "Target distortions depend on the target: how far each devil is from ordinary digits is told by Closest-N "
+            "in Table I. The expected distortion is against the attacked model.",
         )
         return Told((table(self.title, ("attack", "repair", "measure"), lines),), tuple(_claims(done)), (), differs)
 
