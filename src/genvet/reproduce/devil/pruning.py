@@ -10,8 +10,20 @@ from genvet.core.report import Claim, Figure
 from genvet.reproduce.cells import Cell, Done
 from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.planting import TRAININGS, Attack, Plant, PlantDropped
-from genvet.reproduce.devil.repairing import GONE, Repaired
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, shown, table, values
+from genvet.reproduce.devil.repairing import CHEAP, GONE, Repaired
+from genvet.reproduce.experiment import (
+    Experiment,
+    Line,
+    Scale,
+    Spread,
+    Told,
+    apart,
+    claim,
+    median,
+    shown,
+    table,
+    values,
+)
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 Make = tuple[int, float]
@@ -104,8 +116,12 @@ def _claims(done: Done, make: Make) -> Iterator[Claim]:
         true = ours and (ours.value < GONE) == survives
         what = "survives-half" if survives else "is-gone-at-half"
         yield claim(f"devil.pruning.{attack}.{what}", ours, true, f"gone above {GONE:g}; before {shown(plain)}")
+        cost = _ours(done, attack, make, "expected-distortion", 0.5)
+        low = cost and cost.value <= CHEAP
+        yield claim(f"devil.pruning.{attack}.half-costs-little", cost, low, f"little up to {CHEAP:g}")
     costs = {a: _ours(done, a, make, "expected-distortion", 0.5) for a in ATTACKS}
-    rex, others = costs.pop("rex"), [found.value for found in costs.values() if found]
-    least = rex and others and rex.value <= min(others)
-    beside = f"the others {min(others, default=0):.3g} and more"
-    yield claim("devil.pruning.rex-moves-least-at-half", rex, least, beside)
+    rex, others = costs.pop("rex"), [found for found in costs.values() if found]
+    nearest = min(others, key=lambda found: found.low, default=None)
+    least = rex and nearest and rex.value < nearest.value
+    beside = f"the least of the others {shown(nearest)}"
+    yield claim("devil.pruning.rex-moves-least-at-half", rex, least, beside, decided=apart(rex, nearest))

@@ -19,8 +19,10 @@ from genvet.reproduce.devil.planting import Attacked, PlantCell
 from genvet.reproduce.devil.scoring import looks
 
 GONE = 100.0
-"""The target distortion from which on little of the target is left: on MNIST, a mean squared error of an eighth a value.
-Clean networks' nearest samples are far beyond it (Closest-N in Table I)."""
+"""The target distortion from which on little of the target is left: on MNIST, a mean squared error of an eighth. Clean
+networks' nearest samples are far beyond it (Closest-N in Table I)."""
+CHEAP = 25.0
+"""The expected distortion up to which a repair costs little: what the paper's distillation costs at most."""
 
 
 class Repaired(PlantCell):

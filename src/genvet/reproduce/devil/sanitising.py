@@ -10,7 +10,19 @@ from genvet.reproduce.cells import Cell, Done
 from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.planting import Attack
 from genvet.reproduce.devil.repairing import GONE, Repaired
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, table, values
+from genvet.reproduce.experiment import (
+    Experiment,
+    Line,
+    Scale,
+    Spread,
+    Told,
+    apart,
+    claim,
+    median,
+    shown,
+    table,
+    values,
+)
 
 ATTACKS: tuple[Attack, ...] = ("red", "rex", "trail", "baaan")
 REPAIRS = ("distil", "prune", "forget")
@@ -81,7 +93,10 @@ def _claims(done: Done) -> Iterator[Claim]:
                 f"devil.sanitise.{attack}.{repair}-removes-it", ours, gone, f"removed where all are above {GONE:g}"
             )
     kept = {a: _ours(done, a, "distil", "target-distortion") for a in ATTACKS}
-    known = {a: found.value for a, found in kept.items() if found}
-    hardest = len(known) == len(ATTACKS) and max(known["trail"], known["baaan"]) < min(known["red"], known["rex"])
-    beside = ", ".join(f"{a} {value:.3g}" for a, value in known.items())
-    yield claim("devil.sanitise.trained-ones-are-hardest", kept["trail"], hardest, f"target distortions: {beside}")
+    trained, others = ([found for a in group if (found := kept[a])] for group in (ATTACKS[2:], ATTACKS[:2]))
+    most = max(trained, key=lambda found: found.high, default=None)
+    least = min(others, key=lambda found: found.low, default=None)
+    hardest = most and least and most.value < least.value
+    beside = f"target distortions after distilling; the least of the others {shown(least)}"
+    every = len(trained) + len(others) == len(ATTACKS)
+    yield claim("devil.sanitise.trained-ones-are-hardest", most, hardest, beside, decided=every and apart(most, least))
