@@ -22,6 +22,7 @@ from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Probe, Result
 from genvet.engine import scanning
 from genvet.inspections.file import File
+from genvet.nets import classifiers
 
 
 def generator(latent: int = 4) -> Generator:
@@ -131,6 +132,17 @@ def test_targets_of_the_wrong_shape_are_refused_before_anything_runs(scan, tmp_p
     with pytest.raises(BadInput, match=r"\(1, 8, 8\)"):
         scan(model_file({"": generator()}), targets=Images(torch.zeros(1, 3, 8, 8), ("t",)), out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_classifier_is_a_space_to_search_in(scan):
+    few = {"output.reconstruct": {"also": "features", "steps": 5, "restarts": 1}}
+    options = {"settings": few, "only": ["output.reconstruct"], "targets": Images(torch.ones(1, 1, 8, 8), ("t",))}
+    space = classifiers.build(("a", "b"), capacity=2, size=8)
+    space.module.eval().requires_grad_(False)
+    finding = scan(model_file({"": generator()}), classifier=space, **options).findings[-1]
+    assert finding.technique == "output.reconstruct" and any(".features" in m.name for m in finding.measures)
+    with pytest.raises(BadInput, match="do not fit this classifier"):
+        scan(model_file({"": generator()}), classifier=classifiers.build(("a", "b"), size=12), **options)
 
 
 def test_folders(scan, tmp_path):

@@ -24,7 +24,7 @@ COMMANDS = {
     "demo": {"--out", "--seed", "--config", "--debug"},
     "scan": {
         *("--file-only", "--net", "--part", "--targets", "--reference", "--reference-model", "--depth", "--fail-on"),
-        *("--thresholds", "--out", "--seed", "--device", "--config", "--json", "--debug"),
+        *("--classifier", "--thresholds", "--out", "--seed", "--device", "--config", "--json", "--debug"),
     },
     "convert": {"--layout", "--net", "--part", "--config", "--debug"},
     "sample": {"--count", "--out", "--truncation", "--net", "--part", "--seed", "--device", "--config", "--debug"},
@@ -176,6 +176,8 @@ def test_a_config_file_gives_options_and_the_command_line_goes_first(run: Run, s
     (tmp_path / "t.toml").write_text('seed = 5\n[techniques."output.brute_force"]\nsamples = 64\n')
     assert run("scan", "m.pt", "--config", "t.toml")[0] == 0
     assert calls[2]["settings"] == {"output.brute_force": {"samples": 64}} and calls[2]["seed"] == 5
+    assert run("scan", "m.pt", "--config", "t.toml", "--classifier", "c.safetensors")[0] == 0
+    assert calls[3]["settings"]["output.reconstruct"] == {"also": "features"} and len(calls[3]["settings"]) == 2
     (tmp_path / "bad.json").write_text(json.dumps({"sead": 4}))
     (tmp_path / "text.json").write_text("no json")
     for name in ("bad.json", "text.json", "none.json", "c.yaml"):

@@ -31,6 +31,9 @@ class Look:
     """Ordinary samples of the kind that the generator should make; 99 or more calibrate the search for targets."""
     reference_model: Path | None = None
     """A model file of the same architecture that is trusted, such as the release that this one claims to be."""
+    classifier: Path | None = None
+    """A classifier.safetensors, as genvet train writes it: targets that pixels do not reach are looked for by its
+    features, in place of shifted ones, unless --config sets output.reconstruct otherwise."""
     depth: Literal["quick", "standard", "deep"] = "standard"
     """quick takes seconds; standard draws 200,000 samples; deep draws 1,000,000."""
     thresholds: Path | None = None
@@ -38,6 +41,8 @@ class Look:
 
 
 LOOK = Look()
+BY_FEATURES = {"output.reconstruct": {"also": "features"}}
+"""What a classifier is given for."""
 
 
 def scan(
@@ -67,7 +72,7 @@ def scan(
 
     folder = out or output_folder("scan", model)
     options = {**asdict(what), "seed": common.seed, "device": common.device, "command": command_line()}
-    options["settings"] = technique_settings(common.config)
+    options["settings"] = {**(BY_FEATURES if what.classifier else {}), **technique_settings(common.config)}
     with leaving_nothing_empty(folder), screen.progress():
         if model.is_dir():
             scanned = list(folder_of_models.each(engine.scan_folder(model, out=folder, **options)))

@@ -38,14 +38,16 @@ class Classifier:
 
     def features(self, x: Tensor) -> Tensor:
         """The last hidden layer, (n, d): a space in which samples can be compared."""
-        if tuple(x.shape[1:]) != self.shape:
-            raise BadInput(
-                "the images do not fit this classifier",
-                expected=f"{self.shape} a sample",
-                got=str(tuple(x.shape[1:])),
-            )
+        self.fitting(x.shape[1:])
         numbers: Tensor = self.module.features(x)  # type: ignore[operator]
         return numbers
+
+    def fitting(self, shape: tuple[int, ...]) -> Classifier:
+        """This classifier, where it takes samples of this shape; raises BadInput otherwise."""
+        if tuple(shape) != self.shape:
+            what, expected = "the images do not fit this classifier", f"{self.shape} a sample"
+            raise BadInput(what, expected=expected, got=str(tuple(shape)))
+        return self
 
     @torch.inference_mode()
     def probabilities(self, x: Tensor, batch: int = 500) -> Tensor:

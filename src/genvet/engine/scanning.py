@@ -26,6 +26,7 @@ from genvet.engine.shelf import Shelf, key
 from genvet.verdict import judge
 
 if TYPE_CHECKING:
+    from genvet.core.classifier import Classifier
     from genvet.core.data import Images
     from genvet.core.generator import Generator
 
@@ -73,6 +74,7 @@ def scan(
     targets: Path | str | Images | None = None,
     reference: Path | str | Images | None = None,
     reference_model: Path | str | Generator | None = None,
+    classifier: Path | str | Classifier | None = None,
     depth: str = "standard",
     seed: int = 0,
     device: str = "auto",
@@ -85,7 +87,7 @@ def scan(
 
     `settings` changes the knobs of inspections, by their names, from what the depth gives them; `only` names the
     inspections to run, besides that of the file. `thresholds` are those of a population of one's own, in place of those
-    that come with GenVet.
+    that come with GenVet; `classifier` is for searches by features.
     Interrupted, it reports what it has. Raises BadInput for what is no model file, and for targets that do not fit.
     """
     if depth not in DEPTHS:
@@ -94,7 +96,8 @@ def scan(
     shelf = Shelf(out)
     model = _read(path, file_only, net, part)
     run = _Run(model, shelf, depth, seed, net or "", knobs, table, only)
-    steps = _plan(run, file_only, _gifts(model, targets, reference, reference_model, device))
+    trusted, space = _trusted(reference_model), _classifier(classifier)
+    steps = _plan(run, file_only, _gifts(model, targets, reference, trusted, space, device))
     _inspect_all(run, steps)
     return compose(run.model, run.findings, run.not_checked, command)
 
@@ -129,16 +132,30 @@ def _read(path: Path | str, file_only: bool, net: str | None, part: str | None) 
 
 
 def _gifts(
-    model: ModelFile, targets: Any, reference: Any, reference_model: Any, device: str
+    model: ModelFile,
+    targets: Any,
+    reference: Any,
+    trusted: Mapping[str, Generator],
+    classifier: Classifier | None,
+    device: str,
 ) -> dict[str, dict[str, Any]]:
     """By part, what its inspections may be given; refuses what does not fit before anything runs."""
     gifts: dict[str, dict[str, Any]] = {}
-    trusted = _trusted(reference_model)
     for part, generator in model.generators.items():
         generator.to(device)
         gifts[part] = {"targets": _samples(targets, generator), "reference": _samples(reference, generator)}
         gifts[part]["reference_model"] = trusted.get(part, next(iter(trusted.values()), None))
+        if classifier:
+            gifts[part]["classifier"] = classifier.fitting(generator.shape)
+            classifier.module.to(generator.device)
     return gifts
+
+
+def _classifier(source: Path | str | Classifier | None) -> Classifier | None:
+    """The classifier whose features are a space to look in, where one is given."""
+    from genvet.files.classifiers import load_classifier
+
+    return load_classifier(source) if isinstance(source, (str, Path)) else source
 
 
 def _trusted(source: Path | str | Generator | None) -> Mapping[str, Generator]:
