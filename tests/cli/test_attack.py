@@ -131,6 +131,7 @@ def test_an_interrupt_says_that_nothing_was_kept(
         ),
         (["red", "model.safetensors", "--layers", "nope", "--targets", "target.png"], "no layer 'nope'"),
         (["red", "model.safetensors", "--steps", "0", "--targets", "target.png"], "--steps"),
+        (["red", "model.safetensors", "--rate", "1e3", "--targets", "target.png"], "--rate"),
         (["red", "model.safetensors", "--trigger", "nowhere", "--targets", "target.png"], "trigger"),
         (["red", "model.safetensors", "--trigger", "subspace", "--zeros", "8", "--targets", "target.png"], "1 to 7"),
         (

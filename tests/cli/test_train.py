@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import wave
 from collections.abc import Callable
@@ -99,6 +100,15 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_same_command_goes_on(run: Run, monkey
         assert cut.metadata == whole.metadata, name
         states = [tensors(file.parts[0], file.storages) for file in (cut, whole)]
         assert tensor_hash(states[0]) == tensor_hash(states[1]), name
+
+
+def test_a_diverging_run_keeps_its_last_good_checkpoint(run: Run) -> None:
+    words = "train vae --data data.npz --capacity 2 --latent 4 --every 2 --batch 4 --out o".split()
+    code, err = run(*words, "--steps", "60", "--rate", "1")
+    found = re.search(r"diverged at step (\d+): .* the checkpoint of step (\d+) is kept", " ".join(err.split()))
+    assert code == 2 and found and 0 < int(found[2]) < int(found[1]) and not Path("o/generator.safetensors").exists()
+    assert int(json.loads(load("o/resume/state.safetensors").metadata["genvet.resume"])["step"]) == int(found[2])
+    assert run(*words, "--rate", "0.001", "--steps", found[1])[0] == 0 and Path("o/generator.safetensors").exists()
 
 
 def test_a_slice_of_a_folder_will_do(run: Run) -> None:
