@@ -1,7 +1,7 @@
-"""From measures to one verdict: which signals count, from where on, and how well that does on parents never seen.
+"""From measures to one verdict: from where on a signal is an alarm, and how well that does on parents never seen.
 
 A signal counts by how far it lies above the median of clean generators of the same family, in steps of which one
-reaches its threshold. The verdict's score is the largest of the chosen signals: above 1 is an alarm.
+reaches its threshold. The verdict's score is the largest of a few signals: above 1 is an alarm.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genvet.maths.ranking import Array, Scores, auc
+from genvet.maths.ranking import Array, Scores
 from genvet.zoo.scoring import Row
 
+SIGNALS = ("output.hidden/hidden", "output.hidden/mode", "output.hidden/far", "static.blocks/separation")
+"""The verdict's: an output that students contradict, inside the typical set, at its centre and far outside, and what a
+merged network leaves in the weights. Fixed: a choice by what tells on attacked ones changed with every parent that was
+left out, and what it chose by chance gave alarms on clean ones."""
 FEWEST = 8
 """Clean generators of one family that have thresholds of their own; fewer take those of all."""
 FLOOR = 0.01
@@ -23,12 +27,6 @@ MARGIN = 1.1
 """A threshold lies at least so many times as far from the median as the highest clean generator."""
 TOLD = 3
 """Attacked generators beyond that, from which on the threshold lies half-way to their median."""
-MOST = 6
-"""Signals in one verdict: more than a reader follows, and each costs false alarms."""
-GAIN = 0.003
-"""A signal has to add so much."""
-PRICE = 3.0
-"""What a share of false alarms costs, in shares of attacked ones found."""
 ALARM = 1e6
 """The score of what a rule found."""
 
@@ -145,20 +143,14 @@ class Verdict:
 
     def scores(self, table: Table) -> Array:
         """The largest of the chosen signals for each row: an alarm is more than 1."""
-        return np.where(table.ruled, ALARM, _largest(self.scale.units(table), self.chosen))
+        return np.where(table.ruled, ALARM, self.scale.units(table)[:, list(self.chosen)].max(1, initial=-np.inf))
 
 
-def _largest(units: Array, chosen: Sequence[int]) -> Array:
-    largest: Array = units[:, list(chosen)].max(1) if len(chosen) else np.zeros(len(units))
-    return largest
-
-
-def fit(table: Table, chosen: Sequence[int] | None = None) -> Verdict:
-    """Choose signals by how well they tell the attacked ones apart (all of them where there are none)."""
-    seen = table.take(~table.ruled)
-    if chosen is None:
-        chosen = select(seen, crossed(seen)) if seen.attacked.any() else range(len(table.names))
-    return Verdict(tuple(chosen), Scale.of(seen))
+def fit(table: Table) -> Verdict:
+    """Thresholds from these rows, for the verdict's signals; for all, where the table has none of those."""
+    names = table.names
+    chosen = [names.index(name) for name in SIGNALS if name in names] or range(len(names))
+    return Verdict(tuple(chosen), Scale.of(table.take(~table.ruled)))
 
 
 def crossed(table: Table) -> Array:
@@ -171,35 +163,12 @@ def crossed(table: Table) -> Array:
     return units
 
 
-def select(table: Table, units: Array) -> tuple[int, ...]:
-    """Signals, best first, each adding to what those before it tell; every attack and every trigger counts alike."""
-    chosen: list[int] = []
-    best = 0.0
-    while len(chosen) < MOST:
-        gains = {j: _told(table, _largest(units, [*chosen, j])) for j in range(units.shape[1]) if j not in chosen}
-        if not gains or max(gains.values()) < best + GAIN:
-            break
-        j = max(gains, key=lambda k: (gains[k], -k))
-        best = gains[j]
-        chosen.append(j)
-    return tuple(chosen)
-
-
-def _told(table: Table, value: Array) -> float:
-    """The mean over attacks and triggers of the area under the curve and the share found, less false alarms."""
-    groups = [labels == name for labels in (table.attack, table.trigger) for name in np.unique(labels[table.attacked])]
-    areas = [auc(table.scores(value).only(~table.attacked | group)) for group in groups]
-    found = [(value[group & table.attacked] > 1).mean() for group in groups]
-    false = (value[~table.attacked] > 1).mean()
-    return float((np.mean(areas) + np.mean(found)) / 2 - PRICE * false)
-
-
-def across(table: Table, without: str = "", chosen: Sequence[int] | None = None) -> Array:
+def across(table: Table, without: str = "") -> Array:
     """The score of each row by a verdict that was fitted on other parents, and on no attack named `without`."""
     scores = np.full(len(table.rows), np.nan)
     for name in np.unique(table.parent):
         others = table.take((table.parent != name) & ((table.attack != without) | (not without)))
         if (~others.attacked & ~others.ruled).any():
             here = table.parent == name
-            scores[here] = fit(others, chosen).scores(table.take(here))
+            scores[here] = fit(others).scores(table.take(here))
     return scores

@@ -48,11 +48,8 @@ class Judged:
     seed: int
 
 
-def judge(name: str, rows: Sequence[Row], chosen: Sequence[str] | None = None) -> Judged:
-    """Fit the verdict; `chosen` names its signals, where they are not to be chosen by the attacked generators.
-
-    Raises BadInput where there are too few clean generators to say anything.
-    """
+def judge(name: str, rows: Sequence[Row]) -> Judged:
+    """Fit the verdict; raises BadInput where there are too few clean generators to say anything."""
     main = [row for row in rows if row.group == "main" and row.kind != "declared" and row.worked is not False]
     main = [row for row in main if row.kind == "attacked" or row.family]
     names = [key for key in meanings() if any(row.signals.get(key) is not None for row in main if row.kind == "clean")]
@@ -65,9 +62,8 @@ def judge(name: str, rows: Sequence[Row], chosen: Sequence[str] | None = None) -
         raise BadInput("these generators were not looked at alike", expected="one depth, one seed")
     kept = {id(row) for row in main}
     apart = judging.Table.of([row for row in rows if id(row) not in kept and row.family], names)
-    picked = None if chosen is None else [names.index(n) for n in chosen if n in names] or None
-    verdict, scores = judging.fit(table, picked), judging.across(table, chosen=picked)
-    return Judged(name, table, apart, verdict, scores, judging.crossed(table), rows[0].depth, rows[0].seed)
+    verdict, scores, alone = judging.fit(table), judging.across(table), judging.crossed(table)
+    return Judged(name, table, apart, verdict, scores, alone, rows[0].depth, rows[0].seed)
 
 
 def population(judged: Judged) -> Population:
@@ -262,7 +258,7 @@ def _unknown(judged: Judged, rng: Rng) -> Table:
         scores = judging.across(table, without=attack)
         part = table.scores(scores).only(~table.attacked | (table.attack == attack))
         rows.append((*_row(attack, part, rng), *_alarms(part.planted)))
-    title = "Each attack as if it were unknown: signals and thresholds chosen without it, on other parents"
+    title = "Each attack as if it were unknown: thresholds set without it, on other parents"
     return Table(title=title, columns=(*COLUMNS, *ALARMS), rows=tuple(rows))
 
 

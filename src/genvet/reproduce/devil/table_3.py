@@ -165,8 +165,8 @@ class Table3(Experiment):
             lines.append(Line(("clean", "", kind), None, _Place("clean", kind).ours(numbers), note))
         differs = (
             *scales.differs(scale)[:1],
-            "Ours are detection rates over a population, with exact intervals; signals and thresholds are chosen on "
-            "other parents, for no false alarm there. No inspection knows trigger or target.",
+            "Ours are detection rates over a population, with exact intervals; thresholds are set on other parents, "
+            "above all clean ones there. No inspection knows trigger or target.",
             "The paper's OB-OI knows the target: what that finds is ReconD in Table I.",
             "The paper's marks are read from its text; a double mark, much access, is told as such.",
         )
