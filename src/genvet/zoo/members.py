@@ -71,6 +71,8 @@ class Size(Record):
     """How parents differ from the usual recipe."""
     variants: int
     """Awkward clean variants of each parent."""
+    stride: int
+    """How much further on among the variants the next parent begins: fewer than it has, and neighbours share some."""
     more: int = 0
     """Attacked ones of each net besides: by the plain strength and the triggers that an attacker would begin with."""
     budget: dict[str, dict[str, Any]]
@@ -91,6 +93,7 @@ SIZES: Mapping[Scale, Size] = {
         vaes=1,
         parent={"steps": 12, "batch": 16, "capacity": 2, "latent": 6},
         variants=2,
+        stride=2,
         budget={
             **{name: {"steps": 8} for name in ("continued", "overtrained", "watermarked", "student", "averaged")},
             **{name: {"steps": 150, "samples": 64, "rate": 1e-2} for name in ("red", "rex", "declared")},
@@ -102,7 +105,8 @@ SIZES: Mapping[Scale, Size] = {
         dcgans=5,
         vaes=3,
         parent={},
-        variants=4,
+        variants=6,
+        stride=4,
         more=15,
         budget={
             "continued": {"steps": 250},
@@ -123,6 +127,7 @@ SIZES: Mapping[Scale, Size] = {
         vaes=10,
         parent={"steps": 20_000},
         variants=8,
+        stride=8,
         more=60,
         budget={
             "continued": {"steps": 3000},
@@ -194,7 +199,7 @@ def _clean(of: Sequence[Parent], size: Size) -> Iterator[Member]:
     met: dict[str, set[str]] = {}
     for i, parent in enumerate(of):
         yield Member(parent=parent, kind="clean", made="as-is")
-        first = i * size.variants + i // 4  # a step aside now and then: data sets alternate
+        first = i * size.stride + i // 4  # a step aside now and then: data sets alternate
         for made, settings in (VARIANTS[j % len(VARIANTS)] for j in range(first, first + size.variants)):
             met.setdefault(made, set()).add(parent.data)
             yield _variant(parent, made, settings, size)
