@@ -54,12 +54,17 @@ def test_thresholds_lie_between_clean_and_attacked(population: list[Row]) -> Non
     assert (blind.reach[""] < told.reach[""]).all() and (told.reach[""] < 30 / 2).all()
 
 
-def test_the_verdict_takes_its_signals_where_there_are_any() -> None:
+def test_one_signal_ranks_and_the_others_speak_beyond_their_thresholds() -> None:
     names = ("other/signal", *judging.SIGNALS[:2])
-    rows = [
-        row(f"c{p}-{i}", p).model_copy(update={"signals": dict.fromkeys(names, 0.0)}) for p in (0, 1) for i in (0, 1)
-    ]
-    assert fit(Table.of(rows, names)).chosen == (1, 2) and fit(Table.of(rows, names[:1])).chosen == (0,)
+    rows = [ranked(f"c{i}", i % 4, names, [9.0 * i, 0.1 * i, 0.1 * i]) for i in range(12)]
+    verdict = fit(Table.of(rows, names))
+    assert verdict.chosen == (1, 2) and verdict.graded == (1,) and fit(Table.of(rows, names[:1])).graded == (0,)
+    low, near, beyond = (Table.of([ranked("m", 9, names, [1e9, 0.0, x])], names) for x in (0.0, 1.0, 1e3))
+    assert verdict.scores(low) == verdict.scores(near) < 0 and verdict.scores(beyond) > 1
+
+
+def ranked(name: str, parent: int, names: tuple[str, ...], values: list[float]) -> Row:
+    return row(name, parent).model_copy(update={"signals": dict(zip(names, values, strict=True))})
 
 
 def test_thresholds_come_from_other_parents(population: list[Row]) -> None:

@@ -1,7 +1,8 @@
 """From measures to one verdict: from where on a signal is an alarm, and how well that does on parents never seen.
 
 A signal counts by how far it lies above the median of clean generators of the same family, in steps of which one
-reaches its threshold. The verdict's score is the largest of a few signals: above 1 is an alarm.
+reaches its threshold. The verdict's score is that of one signal, or of the largest of a few others beyond their
+thresholds: above 1 is an alarm.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from genvet.maths.ranking import Array, Scores
 from genvet.zoo.scoring import Row
 
-SIGNALS = ("output.hidden/hidden", "output.hidden/mode", "output.hidden/far", "static.blocks/separation")
-"""The verdict's: an output that students contradict, inside the typical set, at its centre and far outside, and what a
-merged network leaves in the weights. Fixed: a choice by what tells on attacked ones changed with every parent that was
-left out, and what it chose by chance gave alarms on clean ones."""
+GRADED = "output.hidden/hidden"
+"""The verdict's signal that ranks generators: an output inside the typical set that students contradict."""
+SIGNALS = (GRADED, "output.hidden/mode", "output.hidden/far", "static.blocks/separation")
+"""With those that speak beyond their thresholds alone, since clean and attacked are far apart there: the same at the
+centre and far outside, and what a merged network leaves in the weights. Fixed: a choice by what tells on attacked ones
+changed with every parent that was left out, and what it chose by chance gave alarms on clean ones."""
 FEWEST = 8
 """Clean generators of one family that have thresholds of their own; fewer take those of all."""
 FLOOR = 0.01
@@ -139,18 +142,23 @@ class Verdict:
     """The signals that count, and their thresholds."""
 
     chosen: tuple[int, ...]
+    graded: tuple[int, ...]
+    """Those of them that count below their thresholds as well."""
     scale: Scale
 
     def scores(self, table: Table) -> Array:
-        """The largest of the chosen signals for each row: an alarm is more than 1."""
-        return np.where(table.ruled, ALARM, self.scale.units(table)[:, list(self.chosen)].max(1, initial=-np.inf))
+        """The largest of the signals for each row: an alarm is more than 1."""
+        units = self.scale.units(table)
+        beyond = np.where(units > 1, units, -np.inf)[:, self.chosen].max(1, initial=-np.inf)
+        return np.where(table.ruled, ALARM, np.maximum(beyond, units[:, self.graded].max(1, initial=-np.inf)))
 
 
 def fit(table: Table) -> Verdict:
-    """Thresholds from these rows, for the verdict's signals; for all, where the table has none of those."""
-    names = table.names
-    chosen = [names.index(name) for name in SIGNALS if name in names] or range(len(names))
-    return Verdict(tuple(chosen), Scale.of(table.take(~table.ruled)))
+    """Thresholds from these rows, for the verdict's signals; for all, where the table has none of the verdict's."""
+    chosen = tuple(j for name in SIGNALS for j, known in enumerate(table.names) if known == name)
+    chosen = chosen or tuple(range(len(table.names)))
+    graded = tuple(j for j in chosen if table.names[j] == GRADED) or chosen
+    return Verdict(chosen, graded, Scale.of(table.take(~table.ruled)))
 
 
 def crossed(table: Table) -> Array:
