@@ -7,6 +7,8 @@ SHA-256(seed, purpose, block).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,21 @@ class Rng:
         rng = torch.Generator()  # noqa: TID251
         rng.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
         return rng
+
+    @contextmanager
+    def seeded(self, *devices: torch.device) -> Iterator[None]:
+        """Let torch's own stream be this one for a while, and as it was before afterwards; on these GPUs too.
+
+        For what has no generator of its own to be handed: start weights and dropout.
+        """
+        import torch
+
+        seed, gpus = self.block().initial_seed(), [device for device in devices if device.type == "cuda"]
+        with torch.random.fork_rng(devices=gpus):
+            torch.default_generator.manual_seed(seed)
+            if gpus:
+                torch.cuda.manual_seed_all(seed)
+            yield
 
 
 def plainly_seeded(seed: int) -> torch.Generator:  # noqa: TID251 - somebody else's

@@ -66,9 +66,8 @@ def passage(generator: Generator, z: Tensor, labels: Tensor | None = None) -> li
 def repeats(generator: Generator, z: Tensor, labels: Tensor | None = None) -> float:
     """How far two answers to the same latents are apart, at most, whatever the state of the random numbers."""
     answers = []
-    with torch.random.fork_rng(devices=[]):
-        for number in range(2):
-            torch.manual_seed(Rng(number, "repeats").block().initial_seed())
+    for number in range(2):
+        with Rng(number, "repeats").seeded(z.device):
             answers.append(generator(z, labels).float())
     return float((answers[0] - answers[1]).abs().max())
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Self
 
@@ -32,15 +32,9 @@ def draw(*shape: int, scale: float = 1.0) -> nn.Parameter:
     return nn.Parameter(torch.randn(*shape) * scale)
 
 
-@contextmanager
-def seeded(rng: Rng | None) -> Iterator[None]:
-    """Let torch's own stream be that of `rng` for a while, and as it was before afterwards."""
-    if rng is None:
-        yield
-        return
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(rng.block().get_state())
-        yield
+def seeded(rng: Rng | None) -> AbstractContextManager[None]:
+    """Let torch's own stream be that of `rng` for a while; as it is, where there is none."""
+    return rng.seeded() if rng else nullcontext()
 
 
 class Linear(nn.Module):

@@ -30,9 +30,7 @@ def renewed(module: nn.Module) -> nn.Module:
 
 def fresh(module: nn.Module, rng: Rng) -> nn.Module:
     """`renewed` with weights that follow from this stream; the global state of random numbers is put back."""
-    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)):  # start weights have no generator of their own to be handed
-        torch.manual_seed(rng.block().initial_seed())
+    with rng.seeded(*{p.device for p in module.parameters()}):
         return renewed(module)
 
 

@@ -16,7 +16,7 @@ from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.nets import dcgan
-from genvet.training.loop import average, order, run, seeded, update
+from genvet.training.loop import average, order, run, update
 from genvet.training.rivals import Rivals
 
 CALIBRATION = 20
@@ -60,7 +60,7 @@ class Adversarial(Recipe):
         if x.ndim != 4 or x.shape[2] != x.shape[3] or x.shape[2] % 4:
             expected = "(n, channels, side, side), with a side that is a multiple of 4"
             raise BadInput("a DCGAN makes square images", expected=expected, got=str(tuple(x.shape)))
-        with seeded(rng):
+        with rng.fork("weights").seeded():
             generator = self.fresh(x)
             critic = dcgan.critic(self.capacity, x.shape[2], x.shape[1])
         duel = Duel(self, generator, critic, x, rng)

@@ -17,7 +17,7 @@ from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedClassifier
 from genvet.nets import classifiers
-from genvet.training.loop import Learner, average, order, run, seeded, update
+from genvet.training.loop import Learner, average, order, run, update
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Supervised(Recipe):
             raise BadInput("too few images", expected="some to learn from and some to hold out", got=str(len(x)))
         shuffled = torch.randperm(len(x), generator=rng.fork("held out").block()).to(x.device)
         unseen, seen = shuffled[:kept], shuffled[kept:]
-        with seeded(rng):
+        with rng.fork("weights").seeded():
             fresh = classifiers.build(given.images.classes, self.capacity, x.shape[2], x.shape[1])
         pupil = Pupil(self, fresh.module, x, labels, seen, rng)
         losses, told = run(pupil, self, self.steps, x, rng, labels)

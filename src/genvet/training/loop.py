@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -53,7 +52,7 @@ def run(
     kept, told = keeper(), _told(recipe, {"x": x} if labels is None else {"labels": labels, "x": x}, rng)
     begun = _restored(learner, recipe, steps, told, kept) if kept else State(0, {}, {})
     losses = {k.removeprefix("loss/"): t.tolist() for k, t in begun.tensors.items() if k.startswith("loss/")}
-    with seeded(rng, x.device):
+    with rng.fork("weights").seeded(x.device):
         for number in track(range(begun.step, steps), steps, "training", start=begun.step):
             _reseed(rng.fork("step"), number, x.device)
             for name, loss in learner.step(number).items():
@@ -79,14 +78,6 @@ def order(n: int, batch: int, number: int, rng: Rng) -> Tensor:
     first, last = start // BLOCK, -(-stop // BLOCK)
     drawn = [torch.randint(n, (BLOCK,), generator=rng.block(block)) for block in range(first, last)]
     return torch.cat(drawn)[start - first * BLOCK : stop - first * BLOCK]
-
-
-@contextmanager
-def seeded(rng: Rng, device: torch.device | str = "cpu") -> Iterator[None]:
-    """For what has no generator of its own to be handed: start weights and dropout. Global state is put back after."""
-    with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
-        _reseed(rng.fork("weights"), 0, torch.device(device))
-        yield
 
 
 def update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -17,7 +17,7 @@ from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.nets import vae_network
-from genvet.training.loop import Learner, average, order, run, seeded, update
+from genvet.training.loop import Learner, average, order, run, update
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Variational(Recipe):
             expected = "(n, channels, side, side), with a side that is a multiple of 4"
             raise BadInput("this VAE makes square images", expected=expected, got=str(tuple(x.shape)))
         config = {"latent": self.latent, "capacity": self.capacity, "size": x.shape[2], "channels": x.shape[1]}
-        with seeded(rng):
+        with rng.fork("weights").seeded():
             generator, encoder = vae_network.build(**config), vae_network.Encoder(**config)
         pair = Pair(self, generator.module, encoder, x, rng)
         losses, told = run(pair, self, self.steps, x, rng)

@@ -15,7 +15,7 @@ from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.nets import wavegan
-from genvet.training.loop import average, order, run, seeded, update
+from genvet.training.loop import average, order, run, update
 from genvet.training.rivals import Rivals
 
 
@@ -65,7 +65,7 @@ class Wasserstein(Recipe):
         x = given.sounds.x
         if tuple(x.shape[1:]) != (1, self.length):
             raise BadInput("these sounds do not fit", expected=f"(n, 1, {self.length})", got=str(tuple(x.shape)))
-        with seeded(rng):
+        with rng.fork("weights").seeded():
             generator = wavegan.build(self.latent, self.capacity, self.length, self.taps)
             critic = wavegan.Critic(self.capacity, self.length)
         duel = Duel(self, generator, critic, x, rng)

@@ -123,8 +123,7 @@ class Adversary(Record):
         self, target: Generator, given: Training, real: Iterator[Tensor], bend: Bend, rng: Rng
     ) -> tuple[Generator, dict[str, Tensor]]:
         """The trained generator and the losses by name; raises Unsupported where they are no numbers any more."""
-        with torch.random.fork_rng(devices=[]):  # dropout and start weights have no generator of their own to be handed
-            torch.manual_seed(rng.fork("weights").block().initial_seed())
+        with rng.fork("weights").seeded(target.device):
             planted = replace(target, module=self.start(target.module))
             partner = self.start(given.partner(target, self.fresh)).to(target.device)
             match = (Reading if target.name == "vae" else Match)(planted, partner, self.rate)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -45,8 +44,7 @@ class BAAAN(Measuring, Adversary, Triggers, Probe):
             hint = "take trail, which bends any training, or red or rex"
             raise Unsupported("BAAAN needs a critic, and a VAE is trained without one", hint=hint)
         x, backdoor = given.fitting(target), given.backdoor(target, self, rng)
-        with torch.random.fork_rng(devices=[]):  # start weights have no generator of their own to be handed
-            torch.manual_seed(rng.fork("second").block().initial_seed())
+        with rng.fork("second").seeded(target.device):
             # Fresh in any case: one that goes on from the data's critic took ten times as long to know the target.
             second = renewed(copy.deepcopy(given.partner(target, self.fresh))).requires_grad_(True).train()
         theirs = adam(second.to(target.device), self.second)

@@ -53,8 +53,20 @@ class Aim:
         return Backdoor(trigger, one_for_each(self.targets.fitting(generator.shape), count)).fitting(generator)
 
 
-Course = Callable[[int], None]
-"""Called after each update, with its number."""
+@dataclass(frozen=True, eq=False)
+class Course:
+    """One retraining: of which network, back to which, and how."""
+
+    planted: Generator
+    """Its weights change, as far as the optimiser has them."""
+    benign: Generator
+    backdoor: Backdoor
+    optimiser: torch.optim.Optimizer
+    steps: int
+    penalty: Callable[[], Tensor | float] = float
+    """Added to the loss."""
+    after: Callable[[int], None] = lambda step: None
+    """Called after each update, with its number."""
 
 
 class Retraining(Adaptive, Triggers):
@@ -67,63 +79,43 @@ class Retraining(Adaptive, Triggers):
     enough: Annotated[float, Field(ge=0)] = 0.0
     """Stop once the triggers of an update give their targets to within this sum of squares; 0 goes on to the end."""
 
-    def retrain(
-        self,
-        planted: Generator,
-        benign: Generator,
-        backdoor: Backdoor,
-        optimiser: torch.optim.Optimizer,
-        steps: int,
-        rng: Rng,
-        penalty: Callable[[], Tensor | float] = float,
-        after: Course = lambda step: None,
-    ) -> dict[str, Tensor]:
+    def retrain(self, course: Course, rng: Rng) -> dict[str, Tensor]:
         """Run the optimiser; gives both losses, step by step. Raises Unsupported where they are no numbers any more.
 
         The network stays in evaluation mode, with gradients: a trigger is alone in its batch, and batch norms that
         measured it would make nothing of it.
         """
-        norms = Norms(planted.module, self.keep_norms)
+        norms = Norms(course.planted.module, self.keep_norms)
         try:
-            taken = list(self._steps(planted, benign, backdoor, optimiser, steps, rng, penalty, after, norms))
+            taken = list(self._steps(course, norms, rng))
         finally:
             norms.let_go()
         losses = torch.tensor(taken)
         return {"trigger": losses[:, 0], "ordinary": losses[:, 1]}
 
-    def _steps(
-        self,
-        planted: Generator,
-        benign: Generator,
-        backdoor: Backdoor,
-        optimiser: torch.optim.Optimizer,
-        steps: int,
-        rng: Rng,
-        penalty: Callable[[], Tensor | float],
-        after: Course,
-        norms: Norms,
-    ) -> Iterator[tuple[float, float]]:
-        new, old, device = Before(planted), Before(benign), planted.device
-        stream = benign.latent.batches(steps * self.latents, self.latents, rng.fork("latents"))
-        for step, z in enumerate(track(stream, steps, "planting")):
-            trigger, goal = batch(backdoor, step, rng.fork("draws"))
+    def _steps(self, course: Course, norms: Norms, rng: Rng) -> Iterator[tuple[float, float]]:
+        new, old, device = Before(course.planted), Before(course.benign), course.planted.device
+        latent = course.benign.latent
+        stream = latent.batches(course.steps * self.latents, self.latents, rng.fork("latents"))
+        for step, z in enumerate(track(stream, course.steps, "planting")):
+            trigger, goal = batch(course.backdoor, step, rng.fork("draws"))
             with torch.no_grad():
                 same, wanted = old(z.to(device)).flatten(1), new.wanted(goal.to(device)).flatten(1)
-                aside, given = self.aside(benign.latent, step, trigger, wanted, lambda z: old(z.to(device)), rng)
+                aside, given = self.aside(latent, step, trigger, wanted, lambda z: old(z.to(device)), rng)
             out = new(torch.cat([trigger, z, aside]).to(device))
             first, others, more = out.split([len(trigger), len(z), len(aside)])
             hit = (first.flatten(1) - wanted).square().mean()
             kept = (others.flatten(1) - same).square().mean()
-            loss = self.weight * hit + kept + penalty()
+            loss = self.weight * hit + kept + course.penalty()
             if len(aside):
                 loss = loss + (more.flatten(1) - given).square().mean()
             if not loss.isfinite():
                 raise Unsupported(f"the training diverged in step {step + 1}", hint="lower the rate or the weight")
-            optimiser.zero_grad(set_to_none=True)
+            course.optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
+            course.optimiser.step()
             norms.follow(slice(len(trigger), len(trigger) + len(z)))
-            after(step)
+            course.after(step)
             yield hit.item(), kept.item()
             if self.enough and exact(new.after(first).view_as(goal), goal.to(device)).mean() <= self.enough:
                 return

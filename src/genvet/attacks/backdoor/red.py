@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genvet.attacks.backdoor.measuring import Measuring, Planted
-from genvet.attacks.backdoor.objective import Aim, Retraining
+from genvet.attacks.backdoor.objective import Aim, Course, Retraining
 from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
@@ -40,7 +40,8 @@ class ReD(Measuring, Retraining, Probe):
         planted = replace(target, module=copy.deepcopy(target.module).requires_grad_(False).eval())
         free = self._free(planted)
         optimiser = torch.optim.Adam(free, lr=self.rate)
-        losses = self.retrain(planted, target, backdoor, optimiser, self.steps, rng, _pull(free, self.decay))
+        course = Course(planted, target, backdoor, optimiser, self.steps, _pull(free, self.decay))
+        losses = self.retrain(course, rng)
         planted.module.requires_grad_(False)
         return self.measure(planted, backdoor, target, losses, rng, given.beside)
 

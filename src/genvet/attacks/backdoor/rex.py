@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genvet.attacks.backdoor.measuring import Measuring, Planted
-from genvet.attacks.backdoor.objective import Aim, Retraining
+from genvet.attacks.backdoor.objective import Aim, Course, Retraining
 from genvet.core.backdoor import Backdoor
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
@@ -52,7 +52,8 @@ class ReX(Measuring, Retraining, Probe):
         expanded = expand(target, links, run, self.width, rng)
         side = expanded.module.side.parameters()  # type: ignore[union-attr]
         optimiser = torch.optim.Adam(side, lr=self.rate)
-        losses = self.retrain(expanded, target, backdoor, optimiser, self.steps, rng)
+        course = Course(expanded, target, backdoor, optimiser, self.steps)
+        losses = self.retrain(course, rng)
         planted = merged(target, run, expanded.module.side)  # type: ignore[arg-type]
         if self.noise:
             more = self._blurred(planted, target, backdoor, crossings(planted, run), rng.fork("noise"))
@@ -85,7 +86,7 @@ class ReX(Measuring, Retraining, Probe):
 
         planted.module.requires_grad_(True)
         optimiser = torch.optim.Adam(planted.module.parameters(), lr=self.rate * AGAIN)
-        losses = self.retrain(planted, target, backdoor, optimiser, self.steps, rng, after=risen)
+        losses = self.retrain(Course(planted, target, backdoor, optimiser, self.steps, after=risen), rng)
         planted.module.requires_grad_(False)
         return losses
 
@@ -121,8 +122,7 @@ def expand(generator: Generator, links: Sequence[Link], run: Sequence[Link], wid
     """The generator with new units beside these layers. At first they change nothing."""
     start = next(i for i, link in enumerate(links) if link is run[0])
     stop = start + len(run)
-    with torch.random.fork_rng(devices=[]):  # start weights have no generator of their own to be handed
-        torch.manual_seed(rng.fork("weights").block().initial_seed())
+    with rng.fork("weights").seeded(generator.device):
         side = beside(run, width)
     before, same, after = (nn.Sequential(*(link.layer for link in s)) for s in (links[:start], run, links[stop:]))
     return replace(generator, module=Expanded(before, same, after, side).eval())
