@@ -105,7 +105,7 @@ def beside(run: Sequence[Link], share: float) -> nn.Sequential:
     for piece, more in zip(pieces(run), [*_more(run, share), 0], strict=True):
         for link in piece:
             extra = more * link.shape[0] // _units(piece) if more else 0
-            layer = _sized(link.layer, before or _inputs(link.layer), extra or _outputs(link.layer))
+            layer = _sized(link.layer, before or inputs_of(link.layer), extra or outputs_of(link.layer))
             layers.append(_fresh(layer))
             before = extra
     last = layers[-1]
@@ -135,12 +135,19 @@ def _units(piece: Sequence[Link]) -> int:
     return min(((len(link.shape) == 1), link.shape[0]) for link in piece)[1]
 
 
-def _inputs(layer: nn.Module) -> int:
+def inputs_of(layer: nn.Module) -> int:
+    """How many features or channels the layer takes."""
     return int(getattr(layer, "in_features", 0) or getattr(layer, "in_channels", 0))
 
 
-def _outputs(layer: nn.Module) -> int:
+def outputs_of(layer: nn.Module) -> int:
+    """How many features or channels the layer gives."""
     return int(getattr(layer, "out_features", 0) or getattr(layer, "out_channels", 0))
+
+
+def outputs_first(layer: Any) -> Any:
+    """The layer's own weight, seen as (outputs, inputs, kernel ...); of a batch norm, (outputs,)."""
+    return layer.weight.transpose(0, 1) if isinstance(layer, _TURNED) else layer.weight
 
 
 def _sized(layer: nn.Module, inputs: int, outputs: int) -> Any:
@@ -208,10 +215,10 @@ def _joined(layer: Any, added: Any, first: bool, last: bool) -> nn.Module:
         return new  # type: ignore[no-any-return]
     if not isinstance(layer, nn.Linear | Kernel):
         return copy.deepcopy(layer)  # type: ignore[no-any-return]
-    inputs = _inputs(layer) + (0 if first else _inputs(added))
-    outputs = _outputs(layer) + (0 if last else _outputs(added))
+    inputs = inputs_of(layer) + (0 if first else inputs_of(added))
+    outputs = outputs_of(layer) + (0 if last else outputs_of(added))
     new = _sized(layer, inputs, outputs)
-    whole, a, b = (m.weight.transpose(0, 1) if isinstance(layer, _TURNED) else m.weight for m in (new, layer, added))
+    whole, a, b = map(outputs_first, (new, layer, added))
     whole.zero_()
     whole[: a.shape[0], : a.shape[1]] = a
     whole[whole.shape[0] - b.shape[0] :, whole.shape[1] - b.shape[1] :] = b
@@ -234,7 +241,7 @@ def _described(generator: Generator, module: nn.Module) -> dict[str, Any]:
     """The metadata by which `nets.build` makes a network of this size; none where it cannot."""
     about = dict(generator.metadata)
     net, config = about.get("genvet.net"), json.loads(about.get("genvet.config", "{}"))
-    widths = [_inputs(link.layer) for link in chain(replace(generator, module=module)) if link.weighty][1:]
+    widths = [inputs_of(link.layer) for link in chain(replace(generator, module=module)) if link.weighty][1:]
     if net == "dcgan" and isinstance(module, nn.Sequential):
         config |= {"capacity": widths[2], "widths": widths}
         if widths == [4 * widths[2], 2 * widths[2], widths[2]]:
@@ -311,8 +318,8 @@ def narrowed(generator: Generator, keep: Mapping[str, torch.Tensor]) -> Generato
     links = chain(replace(generator, module=module))
     new, stay = {}, torch.ones(generator.latent.dim, dtype=torch.bool)
     for piece in pieces(links[next(i for i, link in enumerate(links) if link.weighty) :]):
-        before, stay = stay, keep.get(piece[0].name, torch.ones(_outputs(piece[0].layer), dtype=torch.bool))
-        new[id(piece[0].layer)] = _cut(piece[0].layer, _fitting(before, _inputs(piece[0].layer)), stay)
+        before, stay = stay, keep.get(piece[0].name, torch.ones(outputs_of(piece[0].layer), dtype=torch.bool))
+        new[id(piece[0].layer)] = _cut(piece[0].layer, _fitting(before, inputs_of(piece[0].layer)), stay)
         for link in piece[1:]:
             if isinstance(link.layer, Norm):
                 new[id(link.layer)] = _cut(link.layer, None, _fitting(stay, link.layer.num_features))
@@ -336,10 +343,7 @@ def _cut(layer: Any, before: torch.Tensor | None, stay: torch.Tensor) -> nn.Modu
             if getattr(new, key) is not None:
                 getattr(new, key).copy_(getattr(layer, key)[stay])
         return new  # type: ignore[no-any-return]
-    if isinstance(layer, _TURNED):
-        new.weight.copy_(layer.weight[before][:, stay])
-    else:
-        new.weight.copy_(layer.weight[stay][:, before])
+    outputs_first(new).copy_(outputs_first(layer)[stay][:, before])
     if layer.bias is not None:
         new.bias.copy_(layer.bias[stay])
     return new  # type: ignore[no-any-return]

@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
-from genvet.nets.chain import Link, Norm, chain, pieces
-
-_TURNED = nn.ConvTranspose1d | nn.ConvTranspose2d
+from genvet.nets.chain import Link, Norm, chain, outputs_first, pieces
 
 
 @torch.no_grad()
@@ -25,7 +23,7 @@ def shuffled(generator: Generator, rng: Rng) -> Generator:
     for i, piece in enumerate(found):
         layer: Any = piece[0].layer
         if before is not None:
-            _reorder(layer.weight, before, 1 - _outward(layer))
+            _reorder(outputs_first(layer), before, 1)
         if i + 1 == len(found):
             break
         before = torch.randperm(
@@ -33,15 +31,10 @@ def shuffled(generator: Generator, rng: Rng) -> Generator:
         )
         for link in piece:
             if link.layer is layer or isinstance(link.layer, Norm):
-                _reorder(link.layer.weight, before, _outward(link.layer))
+                _reorder(outputs_first(link.layer), before, 0)
                 for key in ("bias", "running_mean", "running_var"):
                     _reorder(getattr(link.layer, key, None), before, 0)
     return generator
-
-
-def _outward(layer: nn.Module) -> int:
-    """Along which axis of its weight a layer's outputs lie."""
-    return int(isinstance(layer, _TURNED))
 
 
 def _reorder(values: Any, order: Tensor, axis: int) -> None:

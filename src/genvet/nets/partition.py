@@ -18,7 +18,7 @@ from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.maths.spectra import balanced, cut, second
-from genvet.nets.chain import Link, chain, pieces
+from genvet.nets.chain import Link, chain, inputs_of, outputs_first, outputs_of, pieces
 
 LONGEST = 6
 """Layers in a row that are looked at together."""
@@ -26,7 +26,6 @@ SHUFFLES = 4
 """Of the weights, for what a network of the same weights without any order would show."""
 SAMPLES = 64
 """Ordinary latents by which the suspect part is told from the other."""
-_TURNED = nn.ConvTranspose1d | nn.ConvTranspose2d
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +100,7 @@ def partition(generator: Generator) -> Partition:
     found = cut([m.strength for m in best])
     makers, joint = layers[first - 1 : first + len(best)], layers[first + len(best)]
     sides = _suspect(generator, joint, found.side)
-    suspect = {m.name: _spread(s, _outputs(m.layer)) for m, s in zip(makers, sides.units, strict=True)}
+    suspect = {m.name: _spread(s, outputs_of(m.layer)) for m, s in zip(makers, sides.units, strict=True)}
     blocks = [(m.name, balanced(m.strength), b, a) for m, (a, b) in zip(best, pairwise(sides.units), strict=True)]
     units = torch.cat(list(sides.units))
     return Partition(
@@ -110,7 +109,7 @@ def partition(generator: Generator) -> Partition:
         chance=null,
         suspect=suspect,
         joint=joint.name,
-        joint_inputs=_spread(sides.units[-1], _inputs(joint.layer)),
+        joint_inputs=_spread(sides.units[-1], inputs_of(joint.layer)),
         share=float(units.double().mean()),
         response=sides.response,
         other_response=sides.other,
@@ -123,9 +122,9 @@ def mixings(generator: Generator) -> list[Mixing]:
     named = [(piece[0].name, piece[0].layer, _units(piece)) for piece in pieces(_from_first(chain(generator)))]
     if len(named) < 2:
         raise Unsupported("the network has fewer than two layers that mix units", hint="nothing can be apart")
-    made, before = [], _inputs(named[0][1])
+    made, before = [], inputs_of(named[0][1])
     for (name, layer, units), after in zip(named, [*named[1:], None], strict=True):
-        behind = min(units, _outputs(layer), _inputs(after[1]) if after else _outputs(layer))
+        behind = min(units, outputs_of(layer), inputs_of(after[1]) if after else outputs_of(layer))
         made.append(Mixing(name, layer, _strength(layer, behind, before)))
         before = behind
     return made
@@ -143,19 +142,9 @@ def _units(piece: Sequence[Link]) -> int:
     return min(channels) if channels else piece[-1].shape[0]
 
 
-def _inputs(layer: nn.Module) -> int:
-    return int(getattr(layer, "in_features", 0) or getattr(layer, "in_channels", 0))
-
-
-def _outputs(layer: nn.Module) -> int:
-    return int(getattr(layer, "out_features", 0) or getattr(layer, "out_channels", 0))
-
-
 def _strength(layer: nn.Module, behind: int, before: int) -> Tensor:
     """Sums of squared weights over kernels, and over the places that a unit of features has: (behind, before)."""
-    weight: Tensor = layer.weight.detach().double().cpu().square()  # type: ignore[operator]
-    if isinstance(layer, _TURNED):
-        weight = weight.transpose(0, 1)
+    weight: Tensor = outputs_first(layer).detach().double().cpu().square()
     sums = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
     if sums.shape[0] % behind or sums.shape[1] % before:
         raise Unsupported("layers do not fit one another unit by unit", hint="only a plain chain can be partitioned")
@@ -204,6 +193,6 @@ def _response(generator: Generator, joint: Mixing, units: Tensor) -> float:
     """Mean squared change of ordinary outputs where these units are silent, over their variance."""
     z = generator.latent.sample(0, SAMPLES, Rng(0, "partition")).to(generator.device)
     plain = generator(z)
-    with silenced(joint.layer, _spread(units, _inputs(joint.layer)).to(generator.device)):
+    with silenced(joint.layer, _spread(units, inputs_of(joint.layer)).to(generator.device)):
         silent = generator(z)
     return float((silent - plain).square().mean() / plain.var(0).mean().clamp_min(1e-9))

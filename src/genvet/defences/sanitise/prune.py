@@ -16,7 +16,7 @@ from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Repair
-from genvet.nets.chain import Link, chain, pieces
+from genvet.nets.chain import Link, chain, outputs_first, pieces
 from genvet.nets.weights import latents, remeasured, with_module
 
 ALL = "all"
@@ -43,8 +43,8 @@ class Units:
     @property
     def incoming(self) -> Tensor:
         """The weights that lead to each output of the layer, (outputs, inputs, kernel ...)."""
-        w: Tensor = self.layer.weight
-        return w.transpose(0, 1) if isinstance(self.layer, nn.ConvTranspose1d | nn.ConvTranspose2d) else w
+        weight: Tensor = outputs_first(self.layer)
+        return weight
 
     def by_unit(self, values: Tensor) -> Tensor:
         """One row a unit, of values with a row an output."""
