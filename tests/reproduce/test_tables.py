@@ -122,7 +122,7 @@ def test_every_line_of_a_table_is_reached_by_some_cell(name: str) -> None:
 def test_table_1_judges_by_the_papers_numbers() -> None:
     """Numbers as in the paper hold, worse ones do not, whatever their names are."""
     experiment = Table1()
-    cells = experiment.cells("small")
+    cells = [cell for cell in experiment.cells("small") if isinstance(cell, Benign | Refusal | Scored)]
     order = ("target-distortion", "frechet", "class-score", "expected-distortion", "closest", "reconstruction")
 
     def numbers(cell: object, factor: float) -> dict[str, float | None]:

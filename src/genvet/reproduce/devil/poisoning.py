@@ -17,6 +17,10 @@ from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, c
 
 SHARES = (0.01, 0.03, 0.1, 0.2, 0.3)
 MEASURES = ("target-distortion", "hits", "closest", "frechet", "class-score")
+UNLEARNED = (
+    "No network here shows the target among its ordinary samples, whatever the share: after so short a training from "
+    "fresh weights it is not a mode of its own yet, and the search for the trigger finds what comes nearest to it."
+)
 HIT = 0.1
 """An ordinary sample shows the target where its mean squared error a value is below this, in the range [-1, 1]."""
 
@@ -50,6 +54,7 @@ class Poisoning(Experiment):
             *scales.differs(scale),
             "The paper says that a tenth of the data or more is needed, and gives no numbers.",
             "The trigger is the latent that comes nearest to the target; the paper leaves open how it is found.",
+            *(UNLEARNED for seen in [values(done, "hits")] if seen and not any(seen)),
         )
         return Told((table(self.title, ("share", "measure"), lines),), tuple(_claims(done)), (), differs)
 
@@ -69,6 +74,7 @@ def _ours(done: Done, measure: str, share: float) -> Spread | None:
 def _claims(done: Done) -> Iterator[Claim]:
     few, many = _ours(done, "target-distortion", 0.01), _ours(done, "target-distortion", 0.1)
     needed = few and many and many.value < few.value / 2
-    yield claim("devil.poisoning.a-tenth-is-needed", many, needed, f"at 10 %; at 1 % {shown(few)}")
+    beside = f"at 10 %, beside half of that at 1 %, {shown(few)}"
+    yield claim("devil.poisoning.a-tenth-is-needed", many, needed, beside)
     seen = _ours(done, "hits", 0.1)
     yield claim("devil.poisoning.ordinary-samples-show-it", seen, seen and seen.value > 0, "share of samples, at 10 %")

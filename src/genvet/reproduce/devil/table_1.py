@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from genvet.core.report import Claim
-from genvet.reproduce.cells import Cell, Done
+from genvet.reproduce.cells import Cell, Done, Numbers, Place
 from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import NETWORKS, Network
-from genvet.reproduce.devil.planting import TRAININGS, Attack
-from genvet.reproduce.devil.scoring import Benign, Refusal, Scored
+from genvet.reproduce.devil.planting import TRAININGS, Attack, PlantCell
+from genvet.reproduce.devil.scoring import Benign, Effort, Refusal, Scored, distortions
 from genvet.reproduce.devil.target import goal
 from genvet.reproduce.experiment import (
     Experiment,
@@ -61,6 +61,23 @@ FOUND = 10.0
 """A search has found the target where it comes so near: a sum of squares, against hundreds for a clean network."""
 
 
+LONGER = 4
+"""Times the steps of the small scale: what is left of a distortion then is not the short training's."""
+
+
+class Longer(PlantCell):
+    """Distortions of a ReD that was trained for longer: a control of the small scale."""
+
+    effort: Effort
+
+    @property
+    def name(self) -> str:
+        return f"{self.plant.parent.name}.{self.plant.attack}-longer.{self.plant.trigger}-{self.plant.number}"
+
+    def __call__(self, place: Place) -> Numbers:
+        return distortions(self.plant, self.plant.made(place), self.effort)
+
+
 class Table1(Experiment):
     """Attack analysis: distortions, quality, brute force and search."""
 
@@ -69,7 +86,7 @@ class Table1(Experiment):
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         refused = Refusal(plant=scales.plant("M-VAE", "baaan", scale))
-        return (refused, *{cell.name: cell for cell in _measured(scale)}.values())
+        return (refused, *{cell.name: cell for cell in (*_measured(scale), *_longer(scale))}.values())
 
     def told(self, scale: Scale, done: Done) -> Told:
         lines = [
@@ -79,6 +96,13 @@ class Table1(Experiment):
             if not (attack == "benign" and measure in ("target-distortion", "expected-distortion"))
         ]
         lines += [_floor(done, network, measure) for network in NETWORKS for measure in ("frechet", "class-score")]
+        if scale == "small":
+            lines += [
+                Line(
+                    ("MNIST DCGAN", f"red, {LONGER} times the steps", MEASURES[measure]), None, _control(done, measure)
+                )
+                for measure in ("target-distortion", "expected-distortion")
+            ]
         where = ("network", "attack", "measure")
         return Told((table(self.title, where, lines),), tuple(_claims(done)), (), scales.differs(scale))
 
@@ -92,6 +116,19 @@ def _measured(scale: Scale) -> Iterator[Cell]:
                 if (network, attack) in PAPER:  # a VAE has no critic that BAAAN could train against
                     plant = scales.plant(network, attack, scale, seeds)
                     yield Scored(plant=plant, judge=scales.judge(plant.parent.data, scale), effort=scales.effort(scale))
+
+
+def _longer(scale: Scale) -> Iterator[Cell]:
+    """The control, once for each parent."""
+    if scale == "small":
+        steps = LONGER * scales.settings("red", scale)["steps"]
+        for seed in sorted({parent for parent, _ in scales.repeats(scale)}):
+            plant = scales.plant("MNIST DCGAN", "red", scale, (seed, seed), steps=steps)
+            yield Longer(plant=plant, effort=Effort(samples=scales.effort(scale).samples))
+
+
+def _control(done: Done, measure: str) -> Spread | None:
+    return median(values(done, measure, Longer))
 
 
 def _ours(done: Done, network: Network, attack: str, measure: str) -> Spread | None:
