@@ -139,4 +139,4 @@ def shown(ours: Spread | None) -> str:
     >>> shown(Spread(0.5, 0.25, 1.0, 3))
     '0.5 (0.25 to 1, n = 3)'
     """
-    return "not measured" if ours is None else f"{ours.value:.3g} ({ours.low:.3g} to {ours.high:.3g}, n = {ours.n})"
+    return "not measured" if ours is None else f"{ours.value:.4g} ({ours.low:.4g} to {ours.high:.4g}, n = {ours.n})"
