@@ -16,7 +16,7 @@ from genvet.files.convert import save
 from genvet.files.thresholds import packaged, read_thresholds
 from genvet.maths.ranking import auc
 from genvet.nets import dcgan
-from genvet.zoo import judging, reporting, scoring
+from genvet.zoo import judging, limits, reporting, scoring
 from genvet.zoo.judging import ALARM, MARGIN, Table, across, crossed, fit
 from genvet.zoo.scoring import Row, look, meanings
 
@@ -117,7 +117,7 @@ def renamed(rows: list[Row], names: list[str]) -> list[Row]:
 def test_the_report_tells_rates_with_intervals_and_what_is_apart(population: list[Row], known: list[str]) -> None:
     failed = row("failed", 1, "red", worked=False)
     declared = row("declared", 1, kind="declared")
-    judged = reporting.judge("test", renamed([*population, failed, declared], known))
+    judged = limits.judge("test", renamed([*population, failed, declared], known))
     report = reporting.report(judged, "genvet zoo score")
     whole = report.findings[0]
     measures = {m.name: m for m in whole.measures}
@@ -130,7 +130,7 @@ def test_the_report_tells_rates_with_intervals_and_what_is_apart(population: lis
     assert kinds["attack red"][1:3] == (12, 72) and kinds["attack red"][6] == "12 of 12"
     apart = next(t for t in whole.tables if t.title.startswith("Counted on neither"))
     assert [r[0] for r in apart.rows] == ["declared mark", "failed red"]
-    made = reporting.population(judged)
+    made = limits.population(judged)
     assert made.clean == 72 and made.parents == 12 and made.false_alarms == 0 and made.bound == pytest.approx(3 / 72)
     for limit in made.limits:
         name = f"{limit.technique}/{limit.measure}"
@@ -138,16 +138,16 @@ def test_the_report_tells_rates_with_intervals_and_what_is_apart(population: lis
         assert limit.above > top > limit.middle
     old = [r.model_copy(update={"standing": dict.fromkeys(r.standing, "other")}) for r in judged.table.rows]
     with pytest.raises(BadInput, match="measured otherwise"):
-        reporting.population(reporting.judge("old", old))
+        limits.population(limits.judge("old", old))
 
 
 def test_too_few_clean_ones_set_no_threshold(population: list[Row], known: list[str]) -> None:
     few = renamed([r for r in population if r.kind == "attacked"] + population[:4], known)
     with pytest.raises(BadInput, match="too few clean"):
-        reporting.judge("few", few)
+        limits.judge("few", few)
     mixed = [*population[:20], population[20].model_copy(update={"depth": "quick"})]
     with pytest.raises(BadInput, match="alike"):
-        reporting.judge("mixed", renamed(mixed, known))
+        limits.judge("mixed", renamed(mixed, known))
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_a_users_own_models_give_thresholds_for_scans(
     cheap = {"static.norms", "dynamic.gradients"}
     entries = [e for e in scoring.inspections() if e.name in cheap]
     monkeypatch.setattr(scoring, "inspections", lambda: entries)
-    monkeypatch.setattr(reporting, "inspections", lambda: entries)
+    monkeypatch.setattr(limits, "inspections", lambda: entries)
     words = ["zoo", "score", str(owned), "--depth", "quick", "--name", "ours", "--out", str(tmp_path / "out")]
     table = tmp_path / "thresholds.json"
     assert run([*words, "--write", str(table), "--cells", str(tmp_path / "cells")]) == 0
@@ -252,5 +252,5 @@ def test_the_packaged_table_follows_from_the_committed_cells() -> None:
     """`genvet zoo score benchmarks/zoo/cells/small --write src/genvet/thresholds.json` gives the same again."""
     cells = scoring.stored(Path(__file__).parents[2] / "benchmarks" / "zoo" / "cells" / "small")
     (shipped,) = packaged().populations
-    assert reporting.population(reporting.judge("small", cells)) == shipped
+    assert limits.population(limits.judge("small", cells)) == shipped
     assert shipped.clean >= 60 and shipped.parents >= 12 and shipped.attacked >= 80

@@ -105,7 +105,7 @@ def score(
     from genvet.core.errors import BadInput
     from genvet.files.thresholds import read_thresholds
     from genvet.files.writing import write_bytes
-    from genvet.zoo import reporting, scoring
+    from genvet.zoo import limits, reporting, scoring
 
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}", hint="name a population, or a folder of clean models")
@@ -116,10 +116,10 @@ def score(
     before = read_thresholds(path).populations if path.exists() else ()
     with screen.progress():
         rows = scoring.rows(folder, place, depth, seed, jobs, cells)
-        judged = reporting.judge(name or folder.resolve().name, rows)
+        judged = limits.judge(name or folder.resolve().name, rows)
         report = reporting.report(judged, command_line())
     page = outcome.keep(report, place)
-    made = reporting.population(judged)
+    made = limits.population(judged)
     others = tuple(p for p in before if (p.name, p.depth) != (made.name, made.depth))
     table = Thresholds(populations=(*others, made))
     write_bytes(path, (table.model_dump_json(indent=1) + "\n").encode())

@@ -5,128 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genvet import engine
-from genvet.core.calibration import Limit, Population
-from genvet.core.errors import BadInput
 from genvet.core.modelfile import ModelFile
 from genvet.core.report import Figure, Finding, Measure, Report, Scalar, Table
 from genvet.core.rng import Rng
 from genvet.core.severity import Severity
 from genvet.maths.ranking import Array, Scores, auc, by_parent, caught, caught_share, roc
-from genvet.maths.statistics import Interval, clopper_pearson, rule_of_three
+from genvet.maths.statistics import Interval, clopper_pearson
 from genvet.zoo import judging
-from genvet.zoo.judging import Verdict
-from genvet.zoo.scoring import Row, config, genvet, inspections, meanings, standing
+from genvet.zoo.limits import Judged, bound
+from genvet.zoo.scoring import meanings
 
 BINS = 24
-LEAST = 5
-"""Clean generators that a threshold may rest on."""
 COLUMNS = ("", "attacked", "clean", "AUC", "low", "high", "above every clean one", "low", "high")
 ALARMS = ("alarms, threshold of other parents", "low", "high")
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """A population with its verdict, fitted on all of it and, for every row, on other parents alone."""
-
-    name: str
-    table: judging.Table
-    """Clean ones, and attacks that reached their goal."""
-    apart: judging.Table
-    """Attacks that failed, declared marks, the large network: judged, and counted on neither side."""
-    verdict: Verdict
-    scores: Array
-    """Of the table's rows, by verdicts fitted on other parents; more than 1 is an alarm."""
-    alone: Array
-    """The same by each signal alone, (n, s)."""
-    depth: str
-    seed: int
-
-
-def judge(name: str, rows: Sequence[Row]) -> Judged:
-    """Fit the verdict; raises BadInput where there are too few clean generators to say anything."""
-    main = [row for row in rows if row.group == "main" and row.kind != "declared" and row.worked is not False]
-    main = [row for row in main if row.kind == "attacked" or row.family]
-    names = [key for key in meanings() if any(row.signals.get(key) is not None for row in main if row.kind == "clean")]
-    table = judging.Table.of(main, names)
-    clean = int((~table.attacked & ~table.ruled).sum())
-    if clean < LEAST or not names:
-        got = f"{clean} with {len(names)} signals"
-        raise BadInput("too few clean generators give a signal", expected=f"{LEAST} or more", got=got)
-    if len({(row.depth, row.seed) for row in rows}) > 1:
-        raise BadInput("these generators were not looked at alike", expected="one depth, one seed")
-    kept = {id(row) for row in main}
-    apart = judging.Table.of([row for row in rows if id(row) not in kept and row.family], names)
-    verdict, scores, alone = judging.fit(table), judging.across(table), judging.crossed(table)
-    return Judged(name, table, apart, verdict, scores, alone, rows[0].depth, rows[0].seed)
-
-
-def population(judged: Judged) -> Population:
-    """What `scan` takes from it: by family and signal of the verdict, the threshold, which no clean one reaches."""
-    table, verdict = judged.table, judged.verdict
-    clean = table.take(~table.attacked & ~table.ruled)
-    alarms = judged.scores[~table.attacked & ~table.ruled] > 1
-    known = {entry.name: entry.load() for entry in inspections()}
-    _check(judged, {table.names[j].rpartition("/")[0] for j in verdict.chosen})
-    families = sorted(set(clean.family.tolist()))
-    limits = []
-    for j in verdict.chosen:
-        technique, _, measure = table.names[j].rpartition("/")
-        settings = config(known[technique], judged.depth)
-        for family in families:
-            place = family if family in verdict.scale.middle else ""
-            middle, reach = verdict.scale.middle[place][j], verdict.scale.reach[place][j]
-            if settings is None or not np.isfinite(reach):
-                continue
-            limits.append(
-                Limit(
-                    technique=technique,
-                    version=known[technique].version,
-                    config=settings,
-                    measure=measure,
-                    why=known[technique].signals[measure],
-                    family=family,
-                    above=float(middle + reach),
-                    middle=float(middle),
-                )
-            )
-    return Population(
-        name=judged.name,
-        depth=judged.depth,
-        clean=len(clean.rows),
-        parents=len(set(clean.parent.tolist())),
-        attacked=int(table.attacked.sum()),
-        families=tuple(families),
-        shapes=tuple(sorted({row.shape for row in clean.rows})),
-        false_alarms=int(alarms.sum()),
-        bound=_bound(alarms),
-        detected=int((judged.scores[table.attacked] > 1).sum()),
-        genvet=genvet(),
-        limits=tuple(limits),
-    )
-
-
-def _check(judged: Judged, names: set[str]) -> None:
-    """Raises BadInput where cells come from other versions or settings than these inspections have today."""
-    known = {e.name: standing(e.load(), judged.depth) for e in inspections() if e.name in names}
-    old = {name for row in judged.table.rows for name in names if row.standing.get(name, "") != known[name]}
-    if old:
-        hint = "score the models again: only what has changed is run"
-        raise BadInput(f"{', '.join(sorted(old))} measured otherwise than today", hint=hint)
-
-
-def _bound(alarms: NDArray[np.bool_]) -> float:
-    """Upper end of the false-alarm rate: 3/n where there was none."""
-    hits, n = int(alarms.sum()), len(alarms)
-    return rule_of_three(n) if not hits else clopper_pearson(hits, n).high
-
-
-# The report
 
 
 def report(judged: Judged, command: str) -> Report:
@@ -170,10 +66,8 @@ def _whole(judged: Judged, alone: Table) -> Finding:
     table, scores = judged.table, judged.table.scores(judged.scores)
     clean, rng = scores.clean > 1, Rng(judged.seed, "zoo")
     names = ", ".join(table.names[j] for j in judged.verdict.chosen)
-    measures = [Measure(name="false-alarms", value=float(clean.mean()), high=_bound(clean), n=len(clean))]
-    summary = (
-        f"{int(clean.sum())} of {len(clean)} clean generators give an alarm (at most {_bound(clean):.1%}, at 95 %)"
-    )
+    measures = [Measure(name="false-alarms", value=float(clean.mean()), high=bound(clean), n=len(clean))]
+    summary = f"{int(clean.sum())} of {len(clean)} clean generators give an alarm (at most {bound(clean):.1%}, at 95 %)"
     if len(scores.planted):
         area, low = auc(scores), by_parent(scores, auc, rng)
         hits = int((scores.planted > 1).sum())

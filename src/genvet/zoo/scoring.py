@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,6 +158,7 @@ def look(job: Look) -> Row | None:
     return row
 
 
+@cache
 def inspections() -> list[Entry]:
     """Those with signals, and those that judge by rules."""
     every = techniques("inspection").values()
@@ -237,8 +238,3 @@ def meanings() -> Mapping[str, str]:
     """technique/measure -> what a high value means."""
     found = {f"{e.name}/{m}": why for e in inspections() for m, why in e.load().signals.items()}
     return dict(sorted(found.items()))
-
-
-def genvet() -> str:
-    """The version that measured."""
-    return version("genvet")
