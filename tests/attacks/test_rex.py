@@ -139,7 +139,7 @@ def test_what_cannot_be_expanded_says_why(stack: Generator) -> None:
             return z.view(-1, 1, 2, 3)
 
     for module, why in (
-        (Odd(), "Odd is no plain chain"),
+        (Odd(), "the kind odd is no plain chain"),
         (nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 6), nn.Unflatten(1, (1, 2, 3))), "LayerNorm"),
     ):
         odd = Generator(module=module.eval(), latent=Latent(6), shape=(1, 2, 3), name="odd")

@@ -195,7 +195,7 @@ def test_a_graph_is_retrained_and_cannot_be_expanded(
 ) -> None:
     words = (graph, "--targets", desk / "target.png", "--steps", "2", "--samples", "8", "--out", tmp_path)
     assert run("rex", *words) == 2
-    assert "OnnxNetwork is no plain chain of layers" in capsys.readouterr().err
+    assert "the kind onnx is no plain chain of layers" in capsys.readouterr().err
     assert run("red", *words) == 0
     assert load_saved(tmp_path / "planted.safetensors").latent.dim == 8
 

@@ -60,7 +60,7 @@ def test_without_a_backdoor_the_report_says_what_is_not_known(desk: Path, tmp_pa
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [(["prune"], "no plain chain of layers"), (["distil"], "no known start weights"), (["forget"], "")],
+    [(["prune"], "no plain chain of layers"), (["distil"], "no start weights are known"), (["forget"], "")],
 )
 def test_what_helps_a_graph_is_told(
     graph: Path, tmp_path: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]

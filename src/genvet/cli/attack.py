@@ -73,11 +73,8 @@ def unread(probe: Probe, net: str | None, images: Path | None) -> ModelFile:
         raise BadInput(
             "without a model, what is to be trained?", expected="--net, such as dcgan:capacity=16, and --images"
         )
-    usual = (
-        {}
-        if net.startswith("wavegan")
-        else dict(zip(("channels", "size"), load_images(images).x.shape[1:], strict=False))
-    )
+    sounds = len(fresh(net.partition(":")[0], {}).shape) == 2
+    usual = {} if sounds else dict(zip(("channels", "size"), load_images(images).x.shape[1:], strict=False))
     return ModelFile(path=f"(fresh {net})", sha256="", size=0, format="none", generators={"": fresh(net, usual)})
 
 

@@ -45,6 +45,8 @@ class Link:
 def chain(generator: Generator) -> list[Link]:
     """The generator's layers in order; raises Unsupported where it is no plain chain of standard layers."""
     named = list(_named(generator.module))
+    if named and not named[0][0]:
+        raise Unsupported(f"a network of the kind {generator.name} is no plain chain of layers", hint=HINT)
     x = generator.latent.sample(0, 2, Rng(0, "chain")).to(generator.device)
     links = []
     with torch.no_grad():
@@ -65,8 +67,6 @@ def _named(module: nn.Module, place: str = "") -> Sequence[tuple[str, nn.Module]
         return module.chain()
     if type(module) is nn.Sequential:
         return [found for name, m in module.named_children() for found in _named(m, f"{place}{name}.")]
-    if not place:
-        raise Unsupported(f"{type(module).__name__} is no plain chain of layers", hint=HINT)
     return [(place[:-1], module)]
 
 

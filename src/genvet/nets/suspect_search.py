@@ -59,13 +59,13 @@ def responses(generator: Generator, part: Partition, z: Tensor, batch: int) -> T
     return torch.cat([response(generator, part, some.to(generator.device)).cpu() for some in z.split(batch)])
 
 
-def best_starts(generator: Generator, restarts: int, z: Tensor, responses: Tensor, rng: Rng) -> Starts:
-    """The draws z at which the suspect part responds most already, the mode, and a far point.
+def best_starts(generator: Generator, restarts: int, z: Tensor, known: Tensor, rng: Rng) -> Starts:
+    """The draws z at which the suspect part responds most, by its `known` responses, the mode, and a far point.
 
     Units that are silent have no slope: from other draws, a search may not move at all.
     """
     starts = Starts.of(generator.latent, min(restarts, len(z)), rng)
-    strongest = responses.argsort(descending=True, stable=True)[:restarts]
+    strongest = known.argsort(descending=True, stable=True)[:restarts]
     return replace(starts, z=torch.cat([z[strongest], starts.z[len(strongest) :]]))
 
 

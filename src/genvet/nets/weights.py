@@ -21,7 +21,7 @@ def renewed(module: nn.Module) -> nn.Module:
         if callable(reset):
             reset()
         elif next(layer.parameters(recurse=False), None) is not None:
-            what = f"{type(module).__name__} has layers with no known start weights"
+            what = f"this network has a layer of which no start weights are known: {type(layer).__name__}"
             raise Unsupported(
                 what, hint="begin with its own: --start noised, --no-fresh, or a repair that does: forget"
             )
