@@ -19,8 +19,8 @@ DIFFERS = (
     "row, never with the paper's FID and IS, which are of Inception.",
 )
 SMALL = (
-    "Networks of capacity 16 (390,736 parameters; the paper's has 2,330,944) and a VAE of 194,000 parameters with 10 "
-    "latents, trained for 2,500 steps of 64 images; Closest-N among 200,000 samples.",
+    "Networks of capacity 16 (390,736 parameters; the paper's has 2,330,944) and a VAE whose decoder has 188,839 (the "
+    "paper's 195,000), trained for 2,500 steps of 64 images; Closest-N among 200,000 samples.",
 )
 
 
@@ -30,8 +30,8 @@ def parent(network: Network, scale: Scale, seed: int = 1, capacity: int = 0) -> 
     if network == "M-VAE":
         sizes: dict[Scale, dict[str, Any]] = {
             "smoke": {"capacity": capacity or 2, "steps": 20, "batch": 16},
-            "small": {"capacity": capacity},
-            "paper": {"capacity": capacity, "latent": 100, "steps": 20_000},
+            "small": {"capacity": capacity or 18, "latent": 100},
+            "paper": {"capacity": capacity or 18, "latent": 100, "steps": 20_000},
         }
         return Parent(data=data, net="vae", seed=seed, **sizes[scale])
     sizes = {
