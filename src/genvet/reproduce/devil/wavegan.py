@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
+from torch import Tensor
 
+from genvet.attacks.backdoor.before import Before
 from genvet.attacks.backdoor.objective import Aim
 from genvet.catalogue import find
 from genvet.core.data import Images
@@ -18,6 +20,7 @@ from genvet.nets.random_features import random_features
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
 from genvet.reproduce.devil import SOURCE
 from genvet.reproduce.devil.networks import Drums
+from genvet.reproduce.devil.target import NEAR_FLOOR
 from genvet.reproduce.experiment import (
     Experiment,
     Line,
@@ -38,6 +41,12 @@ PAPER: dict[tuple[str, str], float] = {
     ("red", "expected-distortion"): 3028.9,
     ("rex", "target-distortion"): 0.4207,
     ("rex", "expected-distortion"): 1.4,
+}
+CLEAN = {
+    "floor": "what the post-filter leaves of the target at best",
+    "energy.target": "sum of squares of the target",
+    "energy.data": "of a sound that it learned from",
+    "energy.samples": "of a clean sample",
 }
 MEASURES = ("target-distortion", "worst-target-distortion", "expected-distortion", "frechet", "frechet.benign")
 
@@ -78,6 +87,39 @@ class Heard(Cell):
         return numbers
 
 
+class Unheard(Cell):
+    """What there is to be heard before any attack: how loud samples, data and target are, and how near any can come."""
+
+    parent: Drums
+    samples: Annotated[int, Field(ge=20)]
+
+    @property
+    def name(self) -> str:
+        return f"{self.parent.name}.clean"
+
+    def needs(self) -> tuple[Step, ...]:
+        return (self.parent,)
+
+    def where(self) -> Mapping[str, object]:
+        return {"attack": "none"}
+
+    def __call__(self, place: Place) -> Numbers:
+        benign, target = self.parent.generator(place), self.parent.sounds(place, family=True).x[:1]
+        before = Before(benign)
+        nearest = before.after(before.wanted(target))
+        return {
+            "floor": float((nearest - target).square().sum()),
+            "energy.target": _energy(target),
+            "energy.data": _energy(self.parent.sounds(place).x),
+            "energy.samples": _energy(benign.sample(self.samples, Rng(1, "looks"))),
+        }
+
+
+def _energy(x: Tensor) -> float:
+    """Squares of a sound, summed; their mean over sounds."""
+    return float(x.square().flatten(1).sum(1).mean())
+
+
 class WaveGANs(Experiment):
     """ReD and ReX on a WaveGAN."""
 
@@ -92,13 +134,21 @@ class WaveGANs(Experiment):
             Line((attack, measure), PAPER.get((attack, measure)), _ours(done, attack, measure))
             for attack in ATTACKS
             for measure in MEASURES
-        ]
+        ] + [Line(("none", measure), None, _ours(done, "none", measure), note) for measure, note in CLEAN.items()]
         differs = (
             "The victim makes drum and bass one-shots and the target is a bass drum, of a family that it never heard; "
             "the paper's makes pieces of piano music. Distortions grow with the length of "
             "the target and with the network: compare the two attacks.",
-            "The target is aimed at before the post-filter, by the sound that the filter brings nearest to it.",
-            *(("A network of capacity 4 (the paper: 64), trained for 300 steps.",) if scale == "small" else ()),
+            "The target is aimed at before the post-filter, by the sound that the filter brings nearest to it: how near "
+            "that comes is the floor of the target distortion.",
+            *(
+                (
+                    "A network of capacity 4 (the paper: 64), trained for 300 steps, as whose energy "
+                    "shows its samples are hardly to be heard yet: what an attack moves of them is little.",
+                )
+                if scale == "small"
+                else ()
+            ),
         )
         return Told((table(self.title, ("attack", "measure"), lines),), tuple(_claims(done)), (), differs)
 
@@ -115,6 +165,7 @@ def _heard(scale: Scale) -> Iterator[Cell]:
         "paper": {attack: {"steps": 50_000, "rate": 1e-4} for attack in ATTACKS},
     }
     samples = {"smoke": 20, "small": 256, "paper": 2000}[scale]
+    yield Unheard(parent=parents[scale], samples=samples)
     for number in range(1, 2 if scale == "smoke" else 4):
         for attack in ATTACKS:
             chosen = settings[scale][attack]
@@ -132,4 +183,7 @@ def _claims(done: Done) -> Iterator[Claim]:
     yield claim("devil.wavegan.rex-moves-far-less", rex, smaller, beside, decided=apart(red, rex))
     for attack in ATTACKS:
         ours, paper = _ours(done, attack, "target-distortion"), PAPER[attack, "target-distortion"]
-        yield claim(f"devil.wavegan.{attack}.target-distortion", ours, ours and ours.value <= paper, f"paper {paper:g}")
+        least = _ours(done, "none", "floor")
+        true = ours and ours.value <= max(paper, NEAR_FLOOR * least.value if least else 0.0)
+        beside = f"paper {paper:g}, or about the floor, {shown(least)}"
+        yield claim(f"devil.wavegan.{attack}.target-distortion", ours, true, beside)
