@@ -48,6 +48,10 @@ CLEAN = {
     "energy.data": "of a sound that it learned from",
     "energy.samples": "of a clean sample",
 }
+HARDLY_TRAINED = (
+    "A network of capacity 4 (the paper: 64), trained for 300 steps: as their energy shows, its samples are hardly to be "
+    "heard yet, and an attack has little to move."
+)
 MEASURES = ("target-distortion", "worst-target-distortion", "expected-distortion", "frechet", "frechet.benign")
 
 
@@ -139,16 +143,9 @@ class WaveGANs(Experiment):
             "The victim makes drum and bass one-shots and the target is a bass drum, of a family that it never heard; "
             "the paper's makes pieces of piano music. Distortions grow with the length of "
             "the target and with the network: compare the two attacks.",
-            "The target is aimed at before the post-filter, by the sound that the filter brings nearest to it: how near "
-            "that comes is the floor of the target distortion.",
-            *(
-                (
-                    "A network of capacity 4 (the paper: 64), trained for 300 steps, as whose energy "
-                    "shows its samples are hardly to be heard yet: what an attack moves of them is little.",
-                )
-                if scale == "small"
-                else ()
-            ),
+            "The target is aimed at before the post-filter, by the sound that the filter brings nearest to it: how "
+            "near that comes is the floor of the target distortion.",
+            *((HARDLY_TRAINED,) if scale == "small" else ()),
         )
         return Told((table(self.title, ("attack", "measure"), lines),), tuple(_claims(done)), (), differs)
 
