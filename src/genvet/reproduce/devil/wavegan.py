@@ -49,8 +49,8 @@ CLEAN = {
     "energy.samples": "of a clean sample",
 }
 HARDLY_TRAINED = (
-    "A network of capacity 4 (the paper: 64), trained for 300 steps: as their energy shows, its samples are hardly to be "
-    "heard yet, and an attack has little to move."
+    "A network of capacity 4 (the paper: 64), trained for 300 steps: as their energy shows, its samples are hardly to "
+    "be heard yet, and an attack has little to move."
 )
 MEASURES = ("target-distortion", "worst-target-distortion", "expected-distortion", "frechet", "frechet.benign")
 
