@@ -11,6 +11,7 @@ from genvet.core.generator import Generator
 from genvet.core.report import Claim, Scalar, Table
 from genvet.core.technique import Technique
 from genvet.files.convert import save
+from genvet.files.thresholds import packaged
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
 from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import Clean
@@ -119,12 +120,16 @@ class Adaptive(Experiment):
             for variant in variants
             for measure in MEASURES
         ]
+        price += [Line((a, v, "signals"), None, _loudest(done, a, v), LOUDEST) for a in VARIANTS for v in VARIANTS[a]]
         names = sorted({name for _, numbers in done for name in numbers if "/" in name})
         tables = (
             table(self.title, ("attack", "variant", "measure"), price),
             *(_said(done, names, a) for a in VARIANTS),
         )
-        differs = ("The paper has no such attacker. Signals are compared with those of the clean parents.",)
+        differs = (
+            "The paper has no such attacker. A signal is silent up to scan's own limit for such networks, or where "
+            "scan has none, up to the highest of these clean parents.",
+        )
         return Told(tables, tuple(_claims(done, names)), (), (*differs, *scales.differs(scale)))
 
 
@@ -141,6 +146,26 @@ def _adapted(scale: Scale) -> Iterator[Cell]:
                 yield Adapted(plant=plant, variant=variant, effort=effort, depth=depth)
 
 
+LOUDEST = "the largest of those that scan judges by, in times its limit"
+FAMILY = "convolutional with batch norms"
+
+
+def limits() -> Mapping[str, float]:
+    """From where on scan calls a signal of such networks suspicious, by its name."""
+    found = packaged().populations
+    return {f"{x.technique}/{x.measure}": x.above for p in found for x in p.limits if x.family == FAMILY}
+
+
+def _loudest(done: Done, attack: str, variant: str) -> Spread | None:
+    """The signal that is farthest beyond scan's limit, as so many times that limit: 1 and more raises an alarm."""
+    place = {"attack": attack, "variant": variant}.items()
+    rows = [numbers for cell, numbers in done if place <= cell.where().items()]
+    return median(
+        max((value / most for name, most in limits().items() if (value := row.get(name)) is not None), default=None)
+        for row in rows
+    )
+
+
 def _said(done: Done, names: list[str], attack: Attack) -> Table:
     """Signals by variant of one attack, beside the clean parents' highest."""
     variants = VARIANTS[attack]
@@ -148,9 +173,9 @@ def _said(done: Done, names: list[str], attack: Attack) -> Table:
     def row(name: str) -> tuple[Scalar, ...]:
         clean = _ours(done, name, "none", USUAL)
         found = [_ours(done, name, attack, variant) for variant in variants]
-        return name, clean.high if clean else None, *(f.value if f else None for f in found)
+        return name, clean.high if clean else None, limits().get(name), *(f.value if f else None for f in found)
 
-    columns = ("signal", "clean, highest", *variants)
+    columns = ("signal", "clean, highest", "limit of scan", *variants)
     title = f"Signals of {attack}, by what its attacker hides"
     return Table(title=title, columns=columns, rows=tuple(map(row, names)))
 
@@ -169,9 +194,17 @@ def _claims(done: Done, names: list[str]) -> Iterator[Claim]:
             for name in (n for n in names if n.startswith(AGAINST[variant])):
                 plain, hidden = (_ours(done, name, attack, v) for v in (USUAL, variant))
                 clean = _ours(done, name, "none", USUAL)
-                silent = hidden and clean and hidden.value <= clean.high
-                beside = f"as usual {shown(plain)}; clean {shown(clean)}"
+                most = limits().get(name, clean.high if clean else None)
+                silent = hidden and most is not None and hidden.value <= most
+                beside = f"silent up to {most:.4g}; as usual {shown(plain)}" if most is not None else "none to compare"
                 yield claim(f"{near}.silences.{name.replace('/', '.')}", hidden, silent, beside)
+            loud = _loudest(done, attack, variant)
+            quiet, beside = (
+                loud and loud.value <= 1,
+                f"times scan's limit; as usual {shown(_loudest(done, attack, USUAL))}",
+            )
+            sure = loud is not None and not loud.low <= 1 < loud.high
+            yield claim(f"{near}.stays-below-scan", loud, quiet, beside, decided=sure)
             plain, ours = (_ours(done, "expected-distortion", attack, v) for v in (USUAL, variant))
             dearer = ours and plain and ours.value > plain.value
             yield claim(f"{near}.costs-distortion", ours, dearer, f"as usual {shown(plain)}")
