@@ -20,7 +20,7 @@ DIFFERS = (
 )
 SMALL = (
     "Networks of capacity 16 (390,736 parameters; the paper's has 2,330,944) and a VAE whose decoder has 188,839 (the "
-    "paper's 195,000), trained for 2,500 steps of 64 images; Closest-N among 200,000 samples.",
+    "paper's 195,000), trained for 2,500 steps of 64 images; five triggers over three parents; Closest-N among 200,000.",
 )
 
 
@@ -77,10 +77,15 @@ def settings(attack: Attack, scale: Scale) -> dict[str, Any]:
 
 
 def repeats(scale: Scale) -> Iterator[tuple[int, int]]:
-    """Seeds of parent and trigger, such that every first part of them has many of either."""
+    """Seeds of parent and trigger, such that every first part of them has many of either.
+
+    >>> list(repeats("small"))
+    [(1, 1), (2, 2), (3, 3), (1, 4), (2, 5)]
+    """
     parents, triggers = (1, 1) if scale == "smoke" else (3, 5)
-    pairs = product(range(1, parents + 1), range(1, triggers + 1))
-    yield from sorted(pairs, key=lambda pair: ((pair[1] - pair[0]) % triggers, pair[1]))
+    rounds = parents if scale == "paper" else 1  # small: five triggers over three parents, not each in each
+    for shift, trigger in product(range(rounds), range(triggers)):
+        yield (trigger + shift) % parents + 1, trigger + 1
 
 
 def plant(network: Network, attack: Attack, scale: Scale, seeds: tuple[int, int] = (1, 1), **more: Any) -> Plant:
