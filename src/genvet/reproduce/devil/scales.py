@@ -20,7 +20,7 @@ DIFFERS = (
 )
 SMALL = (
     "Networks of capacity 16 (390,736 parameters; the paper's has 2,330,944) and a VAE whose decoder has 188,839 (the "
-    "paper's 195,000), trained for 2,500 steps of 64 images; five triggers over three parents; Closest-N among 200,000.",
+    "paper's 195,000), trained for 2,500 steps of 64 images; five triggers over three parents; Closest-N of 200,000.",
 )
 
 
