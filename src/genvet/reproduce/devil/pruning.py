@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import ClassVar
 
 from genvet.core.report import Claim, Figure
-from genvet.reproduce.cells import Cell, Done
+from genvet.core.rng import Rng
+from genvet.core.technique import Nothing, Technique
+from genvet.defences.sanitise.prune import Prune
+from genvet.maths.distances import exact
+from genvet.nets.distortion import outputs
+from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
 from genvet.reproduce.devil import SOURCE, scales
+from genvet.reproduce.devil.networks import Clean
 from genvet.reproduce.devil.planting import TRAININGS, Attack, Plant, PlantDropped
 from genvet.reproduce.devil.repairing import CHEAP, GONE, Repaired
 from genvet.reproduce.experiment import (
@@ -24,6 +30,7 @@ from genvet.reproduce.experiment import (
     table,
     values,
 )
+from genvet.zoo.parents import Parent
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 Make = tuple[int, float]
@@ -35,11 +42,43 @@ MAKES: dict[Scale, tuple[Make, ...]] = {
 }
 """The first is the other tables' own."""
 ATTACKS: tuple[Attack, ...] = ("red", "rex", "trail", "baaan")
+NONE = "none (clean)"
 MEASURES = {
     "target-distortion": "target distortion",
     "expected-distortion": "expected distortion against the attacked model",
     "clean-distortion": "expected distortion against the clean model",
 }
+
+
+class Harmless(Cell):
+    """What pruning costs a clean network: a control, since no backdoor has a part in it."""
+
+    parent: Parent
+    steps: tuple[float, ...]
+    samples: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.parent.name}.clean.prune"
+
+    def needs(self) -> tuple[Step, ...]:
+        return (Clean(parent=self.parent),)
+
+    def where(self) -> Mapping[str, object]:
+        return {"attack": NONE, "capacity": self.parent.recipe.model_dump()["capacity"], "dropout": 0.0}
+
+    def techniques(self) -> tuple[type[Technique], ...]:
+        return (Prune,)
+
+    def __call__(self, place: Place) -> Numbers:
+        clean = Clean(parent=self.parent).generator(place)
+        z = clean.latent.sample(0, self.samples, Rng(1, "ordinary"))
+        was = outputs(clean, z)
+
+        def moved(share: float) -> float:
+            return float(exact(outputs(Prune(share=share)(clean, Nothing(), Rng(self.parent.seed)), z), was).mean())
+
+        return {f"expected-distortion@{share:g}": moved(share) for share in self.steps}
 
 
 class Pruning(Experiment):
@@ -54,7 +93,7 @@ class Pruning(Experiment):
     def told(self, scale: Scale, done: Done) -> Told:
         lines = [
             Line((attack, _named(make), f"{100 * share:g} %", name), None, _ours(done, attack, make, key, share))
-            for attack in ATTACKS
+            for attack in (*ATTACKS, NONE)
             for make in MAKES[scale]
             for share in SHARES
             for key, name in MEASURES.items()
@@ -76,6 +115,8 @@ def _pruned(scale: Scale) -> Iterator[Cell]:
     """The usual make first: its planted networks are those of Table I."""
     seeds = 1 if scale == "smoke" else 3
     samples, attacks = (64, ATTACKS[:2]) if scale == "smoke" else (2000, ATTACKS)
+    for seed in range(1, seeds + 1):
+        yield Harmless(parent=scales.parent("MNIST DCGAN", scale, seed), steps=SHARES, samples=samples)
     for make, seed, attack in product(MAKES[scale], range(1, seeds + 1), attacks):
         if not (make[1] and attack in TRAININGS):
             plant = _plant(make, attack, scale, seed)
@@ -101,7 +142,7 @@ def _ours(done: Done, attack: str, make: Make, measure: str, share: float) -> Sp
 def _curve(done: Done, measure: str, makes: tuple[Make, ...]) -> Figure:
     """Medians over the share, by attack and make."""
     series = {}
-    for attack, make in product(ATTACKS, makes):
+    for attack, make in product((*ATTACKS, NONE), makes):
         known = {s: found for s in SHARES if (found := _ours(done, attack, make, measure, s))}
         if known:
             series[f"{attack}, {_named(make)}"] = [list(known), [found.value for found in known.values()]]
@@ -118,7 +159,8 @@ def _claims(done: Done, make: Make) -> Iterator[Claim]:
         yield claim(f"devil.pruning.{attack}.{what}", ours, true, f"gone above {GONE:g}; before {shown(plain)}")
         cost = _ours(done, attack, make, "expected-distortion", 0.5)
         low = cost and cost.value <= CHEAP
-        yield claim(f"devil.pruning.{attack}.half-costs-little", cost, low, f"little up to {CHEAP:g}")
+        beside = f"little up to {CHEAP:g}; clean networks {shown(_ours(done, NONE, make, 'expected-distortion', 0.5))}"
+        yield claim(f"devil.pruning.{attack}.half-costs-little", cost, low, beside)
     costs = {a: _ours(done, a, make, "expected-distortion", 0.5) for a in ATTACKS}
     rex, others = costs.pop("rex"), [found for found in costs.values() if found]
     nearest = min(others, key=lambda found: found.low, default=None)

@@ -206,8 +206,10 @@ def _detection(done: Done, network: Network, near: str) -> Iterator[Claim]:
         if (network, attack) not in PAPER:
             continue
         closest, rebuilt = (_ours(done, network, attack, measure) for measure in ("closest", "reconstruction"))
+        paper, usual = PAPER[network, attack], PAPER[network, "benign"]
         blind = closest and plain and closest.value * TIMES_NEARER > plain.value
-        yield claim(f"{near}.{attack}.brute-force-is-blind", closest, blind, f"benign {shown(plain)}")
+        sure = closest and plain and not closest.low * TIMES_NEARER <= plain.value < closest.high * TIMES_NEARER
+        beside = f"benign {shown(plain)}; paper {paper[4]:g} of {usual[4]:g}"
+        yield claim(f"{near}.{attack}.brute-force-is-blind", closest, blind, beside, decided=bool(sure))
         hit = rebuilt and rebuilt.value <= FOUND
-        paper = PAPER[network, attack][5]
-        yield claim(f"{near}.{attack}.search-finds-it", rebuilt, hit, f"found at {FOUND:g}; paper {paper:g}")
+        yield claim(f"{near}.{attack}.search-finds-it", rebuilt, hit, f"found at {FOUND:g}; paper {paper[5]:g}")
