@@ -102,6 +102,7 @@ class Pruning(Experiment):
         figures = tuple(_curve(done, measure, MAKES[scale]) for measure in MEASURES)
         differs = (
             *scales.differs(scale),
+            "Clean networks are a control: what pruning costs them, against themselves before, is owed to no backdoor.",
             "The paper gives curves for one capacity and no numbers; TrAIL and BAAAN begin with fresh weights, so "
             "that their distance to the clean model says nothing of pruning.",
             "Dropout is of the first hidden layer's units, while the clean parent was trained; for ReD and ReX, since "
