@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from genvet.core.calibration import Limit, Population, Subject, Thresholds
+from genvet.core.modelfile import ModelFile
 from genvet.core.report import Finding, Measure
 from genvet.core.severity import Severity
-from genvet.verdict import judge
+from genvet.verdict import judge, verdict
 
 INSIDE = Subject("convolutional", (1, 28, 28))
 
@@ -65,7 +66,7 @@ def test_what_was_measured_otherwise_is_not_calibrated(other: dict[str, object])
 def test_a_clean_result_states_its_power() -> None:
     able = POPULATION.model_copy(update={"attacked": 84, "detected": 70})
     said = judge(finding(0.0), Thresholds(populations=(able,)), INSIDE).reason
-    assert said == "below every threshold of population small, whose verdict finds 70 of 84 attacked ones"
+    assert said == "below every threshold, calibrated by population small, whose verdict finds 70 of 84 attacked ones"
     assert judge(finding(0.0), TABLE, Subject("style", (3, 8, 8))).reason == "nothing above any threshold"
 
 
@@ -79,3 +80,11 @@ def test_the_population_that_holds_goes_before_one_that_does_not() -> None:
     other = POPULATION.model_copy(update={"name": "sounds", "shapes": ((1, 16384),), "limits": (limit("sound", 0.5),)})
     judged = judge(finding(2.1), Thresholds(populations=(other, POPULATION)), INSIDE)
     assert judged.severity == "high" and "small" in judged.reason
+
+
+def test_a_verdict_says_where_no_population_is_like_the_generator() -> None:
+    file, missing = ModelFile(path="m", sha256="", size=0, format="test"), "No population of its like"
+    for subject, said in ((INSIDE, False), (Subject("style", (3, 8, 8)), True)):
+        for value in (0.0, 1e9):
+            judged = judge(finding(value), TABLE, subject)
+            assert (missing in verdict(file, [judged], []).behaviour) == said

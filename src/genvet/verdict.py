@@ -49,6 +49,8 @@ REASONS = {
 }
 """Why something was not checked, as a sentence begins; what leaves a report incomplete comes first."""
 
+CALIBRATED = "calibrated by"
+"""In the reason of a finding whose measures a population of the generator's like has set thresholds for."""
 P_VALUE = 0.01
 CONTROLS = 99
 FLOOR = 0.01
@@ -108,18 +110,18 @@ def _below(finding: Finding, table: Thresholds, subject: Subject | None) -> str:
         return "nothing above any threshold"
     population = known[0]
     found = f", whose verdict finds {population.detected} of {population.attacked} attacked ones"
-    return f"below every threshold of population {printable(population.name, 60)}" + found * bool(population.attacked)
+    said = f"below every threshold, {CALIBRATED} population {printable(population.name, 60)}"
+    return said + found * bool(population.attacked)
 
 
 def _passed(m: Measure, limit: Limit, population: Population, inside: bool) -> str:
     """Which threshold it passed, and who gave it."""
     who = f"{population.clean} clean generators of population {printable(population.name, 60)}"
-    trust = f"false alarms at most {population.bound:.1%} (at 95 %)"
-    if not inside:
-        shapes = " or ".join(str(shape) for shape in population.shapes)
-        trust = f"which are {' or '.join(population.families)} of shape {shapes}: not its like, so no more than a hint"
     said = f"{m.name} {m.value:.3g} above {limit.above:.3g}: {printable(limit.why, 200)}"
-    return f"{said} (no more in any of {who}; {trust})"
+    if inside:
+        return f"{said} ({CALIBRATED} {who}, none above it; false alarms at most {population.bound:.1%}, at 95 %)"
+    like = f"{' or '.join(population.families)} of shape {' or '.join(map(str, population.shapes))}"
+    return f"{said} (of {who}, none is; they are {like}, not its like: no more than a hint)"
 
 
 def _by_targets(finding: Finding) -> list[tuple[Severity, str]]:
@@ -219,6 +221,10 @@ def _behaviour(findings: Iterable[Finding], not_checked: Sequence[NotChecked]) -
         said.append(
             f"{m.n:,} samples{of} were drawn: what none of them shows has a probability below {m.value:.2g} a sample "
             "(at 95 %)."
+        )
+    if not any(CALIBRATED in f.reason for f in looked):
+        said.append(
+            "No population of its like has set thresholds: rules and known targets alone count for more than low."
         )
     return " ".join(said)
 
