@@ -172,7 +172,8 @@ def test_table_3_tells_which_class_of_inspections_finds_an_attack(run: Run, tmp_
     """rex shows in its weights, red to a search, a bypass to a rule, and poison to nothing."""
     members = []
     for i in range(12):
-        quiet = {"static.blocks/separation": 0.1 + i / 100, "output.hidden/far": 1 + i / 100, "dynamic.norms/off": i / 50}
+        low = i / 100
+        quiet = {"static.blocks/separation": 0.1 + low, "output.hidden/far": 1 + low, "dynamic.norms/off": 2 * low}
         members += [
             row(i, "", quiet),
             row(i, "rex", {**quiet, "static.blocks/separation": 9.0}),
