@@ -17,7 +17,19 @@ from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import Clean
 from genvet.reproduce.devil.planting import Attack, PlantCell
 from genvet.reproduce.devil.scoring import MEASURES, Effort, distortions
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, shown, table, values
+from genvet.reproduce.experiment import (
+    Experiment,
+    Line,
+    Scale,
+    Spread,
+    Told,
+    apart,
+    claim,
+    median,
+    shown,
+    table,
+    values,
+)
 from genvet.zoo.parents import Parent
 from genvet.zoo.scoring import Look, Row, inspections, look
 
@@ -207,4 +219,5 @@ def _claims(done: Done, names: list[str]) -> Iterator[Claim]:
             yield claim(f"{near}.stays-below-scan", loud, quiet, beside, decided=sure)
             plain, ours = (_ours(done, "expected-distortion", attack, v) for v in (USUAL, variant))
             dearer = ours and plain and ours.value > plain.value
-            yield claim(f"{near}.costs-distortion", ours, dearer, f"as usual {shown(plain)}")
+            beside = f"as usual {shown(plain)}"
+            yield claim(f"{near}.costs-distortion", ours, dearer, beside, decided=apart(ours, plain))
