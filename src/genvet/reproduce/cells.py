@@ -120,7 +120,7 @@ def run(cells: Sequence[Cell], folder: Path, place: Place, jobs: int = 1, allow:
     One that fails stops no other. Interrupted, it gives what there is. `allow` False works nothing out but what follows
     from files that are kept.
     """
-    known = {cell.name: recall(cell, folder) or _borrowed(cell, folder) for cell in cells}
+    known = {cell.name: recall(cell, folder) or _borrowed(cell, folder, keep=allow) for cell in cells}
     outcome, missing = Outcome(), [cell for cell in cells if known[cell.name] is None]
     try:
         for cell, found in _worked(missing, place, jobs) if allow else _passed(missing, place):
@@ -142,14 +142,15 @@ def run(cells: Sequence[Cell], folder: Path, place: Place, jobs: int = 1, allow:
     return outcome
 
 
-def _borrowed(cell: Cell, folder: Path) -> tuple[Numbers, float] | None:
-    """The numbers that another table at the same scale keeps of the same cell: <table>/cells/<scale>. Kept here too."""
+def _borrowed(cell: Cell, folder: Path, keep: bool) -> tuple[Numbers, float] | None:
+    """The numbers that another table at the same scale keeps of the same cell: <table>/cells/<scale>."""
     if folder.parent.name != "cells":
         return None
     for other in sorted(folder.absolute().parents[2].glob(f"*/cells/{folder.name}")):
         kept = recall(cell, other)
         if kept:
-            _keep(cell, folder, *kept)
+            if keep:
+                _keep(cell, folder, *kept)
             return kept
     return None
 
