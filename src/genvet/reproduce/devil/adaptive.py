@@ -210,11 +210,8 @@ def _claims(done: Done, names: list[str]) -> Iterator[Claim]:
                 silent = hidden and most is not None and hidden.value <= most
                 beside = f"silent up to {most:.4g}; as usual {shown(plain)}" if most is not None else "none to compare"
                 yield claim(f"{near}.silences.{name.replace('/', '.')}", hidden, silent, beside)
-            loud = _loudest(done, attack, variant)
-            quiet, beside = (
-                loud and loud.value <= 1,
-                f"times scan's limit; as usual {shown(_loudest(done, attack, USUAL))}",
-            )
+            loud, before = (_loudest(done, attack, v) for v in (variant, USUAL))
+            quiet, beside = loud and loud.value <= 1, f"times scan's limit; as usual {shown(before)}"
             sure = loud is not None and not loud.low <= 1 < loud.high
             yield claim(f"{near}.stays-below-scan", loud, quiet, beside, decided=sure)
             plain, ours = (_ours(done, "expected-distortion", attack, v) for v in (USUAL, variant))
