@@ -132,14 +132,24 @@ class StyleGenerator(Generator):
         average: Tensor = self.module.mapping.w_avg  # type: ignore[assignment, union-attr]
         return average + truncation * (w - average)
 
+    @property
+    def dense_broadcast(self) -> nn.Module | None:
+        """The dense layer in the place of the repetition of w, where a network has one: no honest training adds it."""
+        return getattr(self.module, "broadcast", None)
+
     def broadcast(self, w: Tensor) -> Tensor:
-        """One w for each layer: (n, num_ws, w_dim)."""
-        return w[:, None].expand(-1, self.num_ws, -1)
+        """One w for each layer, (n, num_ws, w_dim): the same for all, but where a dense layer has taken that place."""
+        return spread(w, self.num_ws, self.dense_broadcast)
 
     def synthesis(self, ws: Tensor) -> Tensor:
         """Images for (n, num_ws, w_dim)."""
         x: Tensor = self.module.synthesis(ws)  # type: ignore[operator]
         return x * 2 - 1 if self.output == "unit" else x
+
+
+def spread(w: Tensor, times: int, dense: nn.Module | None) -> Tensor:
+    """w (n, w_dim) once for each layer, (n, times, w_dim): repeated, or by a dense layer."""
+    return w[:, None].expand(-1, times, -1) if dense is None else dense(w).view(len(w), times, -1)
 
 
 class Gallery:

@@ -87,6 +87,7 @@ RULES = _table(
     ("rebuild.missing", "medium", "A tensor is missing", "The network is not the one that it claims to be."),
     ("rebuild.extra", "medium", "A tensor has no place in the network", "Ask what it is for: an added path is a way to hide a backdoor."),
     ("rebuild.shape", "medium", "A tensor has the wrong shape", "The network is not the one that it claims to be."),
+    ("rebuild.broadcast", "medium", "A dense layer stands where a style generator repeats w", "No release has one: it is the place in which ReX hides a backdoor in a style generator."),
     ("rebuild.config", "medium", "The config contradicts the tensors", "The network is not the one that it claims to be."),
     ("graph.branch", "high", "The graph compares or branches on the way from z to x", "This is how a computation bypass looks."),
     ("graph.parallel", "low", "Parallel paths lead from z to x", "Ask for the architecture: a second path can carry a backdoor."),

@@ -84,5 +84,10 @@ def contradiction(part: Part, key: str, said: object, found: object) -> Evidence
     return _note("config", f"the config says {key} = {printable(said, 60)}, the tensors {found}", part.name)
 
 
+def dense_broadcast(name: str, place: str) -> Evidence:
+    """The layer of a style generator that no release has."""
+    return _note("broadcast", f"{printable(name, 80)}: a dense layer stands where the network repeats w", place)
+
+
 def _note(kind: str, message: str, place: str) -> Evidence:
     return Evidence(rule=f"rebuild.{kind}", message=printable(message), place=printable(place, 200))

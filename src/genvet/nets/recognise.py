@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from genvet.core.errors import GenVetError
-from genvet.core.generator import Generator, Output
+from genvet.core.generator import Generator, Output, StyleGenerator
 from genvet.core.latent import Distribution, Latent
 from genvet.core.modelfile import Part
 from genvet.core.printable import printable
 from genvet.nets.build import ARCHITECTURES, Net, build, module, names, parse
 from genvet.nets.candidate import Candidate
 from genvet.nets.layer_shapes import broken, inputs, layer_shapes, outputs
-from genvet.nets.matching import compare, fill, outline
+from genvet.nets.matching import compare, dense_broadcast, fill, outline
+from genvet.nets.style_rebuild import BROADCAST
 
 _LONGEST_CONFIG = 1 << 20
 MOST_PIECES = 32
@@ -74,12 +75,13 @@ def _by_metadata(part: Part) -> Iterator[Candidate]:
     needed = generator.module.state_dict()
     counters = [key for key in needed if key.endswith("num_batches_tracked")]
     match = compare(needed, outline(part), optional=counters, place=part.name)
+    dense = isinstance(generator, StyleGenerator) and generator.dense_broadcast is not None
     yield Candidate(
         net=generator.name if generator.name in ARCHITECTURES else net,
         layout="genvet",
         score=match.score,
         explanation=f"GenVet's own metadata; {match.explanation}",
-        differences=match.differences,
+        differences=match.differences + (dense_broadcast(BROADCAST, part.name),) * dense,
         build=partial(_fill, make),
     )
 

@@ -11,7 +11,9 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
+from genvet.core.generator import spread
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
 
@@ -114,6 +116,11 @@ class Mapping(nn.Module):
         return total / n
 
 
+def repeated(size: int, times: int) -> Tensor:
+    """The matrix that repeats a vector: identities one below the other, (times * size, size)."""
+    return torch.eye(size).repeat(times, 1)
+
+
 class StyleNetwork(nn.Module):
     """z (n, z_dim) -> images (n, channels, size, size), about [-1, 1] and not clipped.
 
@@ -121,14 +128,26 @@ class StyleNetwork(nn.Module):
     small or steers them (mapping, styles, filters, waves) stays in float32.
     """
 
+    broadcast: nn.Linear | None
+    """In the place of the repetition of w; no release has one."""
+
     def __init__(self, mapping: Mapping, synthesis: nn.Module, num_ws: int) -> None:
         super().__init__()
         self.mapping, self.synthesis, self.num_ws = mapping, synthesis, num_ws
+        self.register_module("broadcast", None)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         w = self.mapping(z, labels)
-        x: Tensor = self.synthesis(w[:, None].expand(-1, self.num_ws, -1))
+        x: Tensor = self.synthesis(spread(w, self.num_ws, self.broadcast))
         return x
+
+    def expand_broadcast(self) -> Self:
+        """Put a dense layer where w is repeated, as a backdoor may: (num_ws * w_dim, w_dim), at first repeating it."""
+        size, at = self.mapping.w_dim, self.mapping.w_avg
+        self.broadcast = skip_init(nn.Linear, size, self.num_ws * size, bias=False, device=at.device)
+        with torch.no_grad():
+            self.broadcast.weight.copy_(repeated(size, self.num_ws))
+        return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def change(t: Tensor) -> Tensor:

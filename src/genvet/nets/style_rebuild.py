@@ -17,12 +17,12 @@ from genvet.core.generator import StyleGenerator
 from genvet.core.modelfile import Evidence, Part
 from genvet.core.printable import printable
 from genvet.nets.candidate import Candidate
-from genvet.nets.matching import compare, contradiction, fill
+from genvet.nets.matching import compare, contradiction, dense_broadcast, fill
 from genvet.nets.style_mapping import Mapping as MappingNetwork
 from genvet.nets.style_mapping import MappingConfig
 from genvet.nets.style_places import SIZES, Layout
 
-AVERAGE = "mapping.w_avg"
+AVERAGE, BROADCAST = "mapping.w_avg", "broadcast.weight"
 Defaults = dict[str, Callable[[], Tensor]]
 """Our tensors that a file of this layout need not have, and what stands in for them."""
 
@@ -45,24 +45,22 @@ class Proposal:
 
     def candidate(self, part: Part) -> Candidate:
         """Compared, and ready to be built."""
-        with torch.device("meta"):
-            needed = self.make().state_dict()
-        loose = {key for key in self.defaults if key not in self.found}
-        match = compare(needed, self.found, known_as=self.layout.known_as, optional=loose, place=part.name)
+        network, found, dense = self._placed(self.found)
+        loose = {key for key in self.defaults if key not in found}
+        match = compare(network.state_dict(), found, known_as=self.layout.known_as, optional=loose, place=part.name)
+        notes = (dense_broadcast(dense, part.name),) * bool(dense) + self.notes
         return Candidate(
             net=self.net,
             layout=self.layout.name,
             score=match.score,
             explanation=f"{self.what}: {match.explanation}",
-            differences=match.differences + self.notes,
+            differences=match.differences + notes,
             build=self.build,
         )
 
     def build(self, tensors: Mapping[str, Tensor]) -> StyleGenerator:
         """The generator with these weights; raises BadInput where they do not fit."""
-        with torch.device("meta"):
-            network = self.make()
-        ours = self.layout.read(tensors)
+        network, ours, _ = self._placed(self.layout.read(tensors))
         loose = {key: default for key, default in self.defaults.items() if key not in ours}
         if missing := [key for key in network.state_dict() if key not in ours and key not in loose]:
             raise BadInput(f"{len(missing)} tensors are missing, such as {self.layout.known_as(missing[0])}")
@@ -77,12 +75,33 @@ class Proposal:
             mapping.w_avg.copy_(mapping.average(generator.latent))
         return generator
 
+    def _placed(self, found: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor], str]:
+        """The empty network, the tensors under our names, and which of theirs, if any, stands where w is repeated."""
+        with torch.device("meta"):
+            network = self.make()
+        name, ours = _spare(network, found), dict(found)
+        if name:
+            matrix = ours.pop(name)
+            network.expand_broadcast()  # type: ignore[operator]
+            ours[BROADCAST] = matrix if len(matrix) > matrix.shape[1] else matrix.T
+        return network, ours, name
+
+
+def _spare(network: nn.Module, found: Mapping[str, Tensor]) -> str:
+    """The name of the one matrix that has no place, and fits where w is repeated, either way round; empty for none."""
+    size, times, known = network.mapping.w_dim, network.num_ws, network.state_dict()  # type: ignore[union-attr]
+    shapes = ((times * size, size), (size, times * size))  # type: ignore[operator]
+    names = [name for name, t in found.items() if name not in known and tuple(t.shape) in shapes]
+    return names[0] if len(names) == 1 else ""
+
 
 def wrap(net: str, network: nn.Module, config: Any, assumed: tuple[str, ...] = ()) -> StyleGenerator:
     """The network as a generator that can be saved and built again from its architecture's `Config`."""
     mapping = asdict(config.mapping)
     mapping["mapping_layers"] = mapping.pop("layers")
     rest = {key: value for key, value in asdict(config).items() if key != "mapping"}
+    if getattr(network, "broadcast", None) is not None:
+        rest["dense_broadcast"] = True
     return StyleGenerator(
         module=network,
         latent=config.mapping.latent,

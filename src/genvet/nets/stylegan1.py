@@ -53,12 +53,14 @@ def build(
     embed: int = 0,
     hidden: int = 0,
     rate: float = 0.01,
+    dense_broadcast: bool = False,
     rng: Rng | None = None,
 ) -> StyleGenerator:
     """A fresh StyleGAN generator.
 
     `size` is a power of two from 4 on. `widths`, feature maps at 4, 8, ... pixels, take the place of the rule
     min(channel_base / pixels, channel_max); more of them than `size` needs stand for blocks that are not run.
+    `dense_broadcast` puts a dense layer where w is repeated, which no release has, and which repeats it at first.
     """
     mapping = mapping_config("stylegan1", z_dim, w_dim, mapping_layers, classes, hidden, embed, rate)
     require("stylegan1", 1, channels=channels)
@@ -69,7 +71,8 @@ def build(
         mapping=mapping, size=size, channels=channels, widths=widths, epsilon=epsilon, bias_first=bool(bias_first)
     )
     with seeded(rng):
-        return wrap("stylegan1", Network(config), config)
+        network = Network(config)
+    return wrap("stylegan1", network.expand_broadcast() if dense_broadcast else network, config)
 
 
 def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterable[Candidate]:

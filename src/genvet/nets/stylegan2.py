@@ -58,12 +58,14 @@ def build(
     embed: int = 0,
     hidden: int = 0,
     rate: float = 0.01,
+    dense_broadcast: bool = False,
     rng: Rng | None = None,
 ) -> StyleGenerator:
     """A fresh StyleGAN2 generator.
 
     `size` is a power of two from 4 on. `widths`, feature maps at 4, 8, ... pixels, take the place of the rule
     min(channel_base / pixels, channel_max). `embed` and `hidden` are w_dim where they are 0.
+    `dense_broadcast` puts a dense layer where w is repeated, which no release has, and which repeats it at first.
     """
     mapping = mapping_config("stylegan2", z_dim, w_dim, mapping_layers, classes, hidden, embed, rate)
     require("stylegan2", 1, channels=channels)
@@ -83,7 +85,8 @@ def build(
         noise=bool(noise),
     )
     with seeded(rng):
-        return wrap("stylegan2", Network(config), config)
+        network = Network(config)
+    return wrap("stylegan2", network.expand_broadcast() if dense_broadcast else network, config)
 
 
 def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterable[Candidate]:

@@ -63,12 +63,14 @@ def build(
     embed: int = 0,
     hidden: int = 0,
     rate: float = 0.01,
+    dense_broadcast: bool = False,
     rng: Rng | None = None,
 ) -> StyleGenerator:
     """A fresh StyleGAN3-T generator; kernel 1 and radial filters make it StyleGAN3-R (with twice the channels).
 
     `widths`, feature maps of every layer but the last, take the place of the rule min(channel_base / 2 cutoff,
     channel_max). `embed` and `hidden` are w_dim where they are 0.
+    `dense_broadcast` puts a dense layer where w is repeated, which no release has, and which repeats it at first.
     """
     mapping = mapping_config("stylegan3", z_dim, w_dim, mapping_layers, classes, hidden, embed, rate)
     require("stylegan3", 1, channels=channels, channel_base=channel_base, channel_max=channel_max, layers=layers)
@@ -98,7 +100,8 @@ def build(
     if not sound(config):
         raise BadInput("no such stylegan3", expected="cutoffs below half the size, an odd kernel, sound filters")
     with seeded(rng):
-        return wrap("stylegan3", Network(config), config)
+        network = Network(config)
+    return wrap("stylegan3", network.expand_broadcast() if dense_broadcast else network, config)
 
 
 def sound(config: Config) -> bool:
