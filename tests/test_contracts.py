@@ -15,7 +15,7 @@ from genvet import engine
 from genvet.catalogue import techniques
 from genvet.core.backdoor import Backdoor, Points
 from genvet.core.data import Critic, Images, Labelled, Sounds
-from genvet.core.generator import Generator, Samples
+from genvet.core.generator import Generator, Samples, StyleGenerator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
 from genvet.core.report import Finding
@@ -24,7 +24,7 @@ from genvet.core.technique import Probe, Recipe, Repair, Technique, Trained, Tra
 from genvet.engine import assess
 from genvet.files.classifiers import load_classifier, save_classifier
 from genvet.files.convert import load_saved, save
-from genvet.nets import dcgan
+from genvet.nets import dcgan, stylegan2
 
 ENTRIES = techniques()
 
@@ -34,6 +34,13 @@ def toy_generator() -> Generator:
     hidden = [nn.Linear(6, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 32), nn.ReLU()]
     net = nn.Sequential(*hidden, nn.Linear(32, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
     return Generator(module=net.eval(), latent=Latent(6), shape=(1, 8, 8), name="mlp")
+
+
+def toy_style_generator() -> StyleGenerator:
+    sizes = {"size": 8, "channels": 1, "z_dim": 6, "w_dim": 6, "channel_base": 64, "channel_max": 8}
+    generator = stylegan2.build(**sizes, rng=Rng(3))
+    generator.module.eval().requires_grad_(False)
+    return generator
 
 
 def toy_file() -> ModelFile:
@@ -49,6 +56,8 @@ def target_for(probe: type[Probe]) -> Any:
         return toy_file()
     if access in (Generator, Samples):
         return toy_generator()
+    if access is StyleGenerator:
+        return toy_style_generator()
     pytest.fail(f"no toy target for {access}: add one here")
 
 

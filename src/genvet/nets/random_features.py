@@ -20,17 +20,18 @@ WINDOW = 256
 @torch.inference_mode()
 def random_features(x: Tensor, batch: int = 500) -> Tensor:
     """Images (n, c, h, w) or sounds (n, 1, t) in [-1, 1] -> (n, 128), on the CPU in float32."""
-    return torch.cat([_features(part) for part in x.float().cpu().split(batch)])
+    return torch.cat([features(part) for part in x.float().cpu().split(batch)])
 
 
-def _features(x: Tensor) -> Tensor:
+def features(x: Tensor) -> Tensor:
+    """The same with gradients, where x lies: float32, all at once."""
     if x.ndim == 3:
         x = _spectrogram(x)
     rng = Rng(0, NAME)
     for i, channels in enumerate(CHANNELS):
         shape = (channels, x.shape[1], 3, 3)
         weight = torch.randn(shape, generator=rng.fork(str(x.shape[1])).block(i)) * math.sqrt(2 / (9 * x.shape[1]))
-        x = F.relu(F.conv2d(x, weight, padding=1))
+        x = F.relu(F.conv2d(x, weight.to(x.device), padding=1))
         x = F.avg_pool2d(x, 2) if i < 2 and min(x.shape[2:]) > 3 else x
     return F.adaptive_avg_pool2d(x, 2).flatten(1)
 

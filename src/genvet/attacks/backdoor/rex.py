@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from genvet.attacks.backdoor.measuring import Measuring, Planted
 from genvet.attacks.backdoor.objective import Aim, Course, Retraining
 from genvet.core.backdoor import Backdoor
-from genvet.core.generator import Generator
+from genvet.core.errors import Unsupported
+from genvet.core.generator import Generator, StyleGenerator
 from genvet.core.rng import Rng
 from genvet.core.technique import Probe
 from genvet.nets.chain import Link, beside, chain, chosen, merged
@@ -46,6 +47,8 @@ class ReX(Measuring, Retraining, Probe):
     square of the others, and train all weights for as many steps again to make up for it."""
 
     def __call__(self, target: Generator, given: Aim, rng: Rng) -> Planted:
+        if isinstance(target, StyleGenerator):
+            raise Unsupported("rex adds units to plain chains of layers", hint="style_rex is for style generators")
         backdoor = given.backdoor(target, self, rng)
         links = chain(target)
         run = chosen(links, self.layers)
