@@ -22,7 +22,7 @@ from genvet.nets.critics import what_else
 from genvet.nets.onnx_network import OnnxNetwork
 from genvet.nets.recognise import candidates, nearest, split
 
-DATA = "genvet.data"
+TOLD = ("genvet.data", "genvet.training")
 MOST_DIFFERENCES = 100
 """Facts of one part that are kept."""
 MOST_OPERATIONS, MOST_VALUES = 1 << 43, 1 << 28
@@ -68,8 +68,8 @@ def rebuild(file: ModelFile, net: str | None = None, part: str | None = None) ->
 
 
 def _told(generator: Generator, file: ModelFile) -> Generator:
-    """The generator, with what its file says of the data that it was trained on."""
-    kept = {key: file.metadata[key] for key in (DATA,) if key in file.metadata}
+    """The generator, with what its file says of the data that it was trained on, and of the training."""
+    kept = {key: file.metadata[key] for key in TOLD if key in file.metadata}
     return replace(generator, metadata={**generator.metadata, **kept}) if kept else generator
 
 

@@ -22,6 +22,7 @@ from genvet.nets.build import build
 from genvet.nets.pruning import excited
 from genvet.nets.weights import with_module
 
+Score = Literal["contribution", "random"]
 Kept = dict[str, Tensor]
 """Numbers of the channels that stay, in order, by the name of their set."""
 
@@ -69,9 +70,30 @@ def config(generator: Generator) -> dict[str, object]:
     return found
 
 
-def share_of(
-    generator: StyleGenerator, keep: float, rng: Rng, by: Literal["contribution", "random"] = "contribution"
-) -> Kept:
+def fitting(generator: StyleGenerator, sparsity: float, rng: Rng, by: Score = "contribution") -> Kept | None:
+    """The channels to keep so that about this share of the weights goes; None where too much of it lies elsewhere."""
+    whole, found = _counted(generator, {c.size: c.count for c in channels(generator)}), channels(generator)
+
+    def left(keep: float) -> float:
+        return _counted(generator, {c.size: max(1, round(keep * c.count)) for c in found}) / whole
+
+    low, high = 0.0, 1.0
+    if left(low) > 1 - sparsity:
+        return None
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) <= 1 - sparsity else (low, middle)
+    return share_of(generator, high if low == 0 else low, rng, by)
+
+
+def _counted(generator: StyleGenerator, widths: Mapping[int, int]) -> int:
+    """How many weights the network of these widths has."""
+    with torch.device("meta"):
+        made = build(generator.name, {**config(generator), "widths": list(widths.values())})
+    return sum(p.numel() for p in made.module.parameters() if p.ndim > 1)
+
+
+def share_of(generator: StyleGenerator, keep: float, rng: Rng, by: Score = "contribution") -> Kept:
     """The channels of each set that are worth most, at least one, in this share of each resolution's width."""
     if not 0 < keep <= 1:
         raise BadInput("no such share of the channels", expected="above 0, up to 1", got=f"{keep:g}")
@@ -119,7 +141,8 @@ def shrunk(generator: StyleGenerator, kept: Mapping[str, Tensor]) -> StyleGenera
             for key in (f"{name}.affine.weight", f"{name}.affine.bias"):
                 if key in state:
                     state[key] = state[key][rows]
-    made = build(generator.name, {**config(generator), "widths": widths})
+    dense = generator.module.broadcast is not None
+    made = build(generator.name, {**config(generator), "widths": widths, "dense_broadcast": dense})
     assert isinstance(made, StyleGenerator)
     made.module.load_state_dict(state)
     for name in ("noise", "precision"):

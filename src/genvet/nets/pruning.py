@@ -58,7 +58,7 @@ def weights(generator: Generator, region: Region = "all") -> dict[str, Weight]:
     found = {
         f"{name}.weight".removeprefix("."): layer
         for name, layer in generator.layers().items()
-        if isinstance(getattr(layer, "weight", None), nn.Parameter) and layer.weight.ndim > 1  # type: ignore[union-attr, operator]
+        if isinstance(getattr(layer, "weight", None), nn.Parameter) and layer.weight.ndim > 1  # type: ignore[operator]
     }
     if region != "all":
         if not isinstance(generator.module, StyleNetwork):
@@ -70,12 +70,17 @@ def weights(generator: Generator, region: Region = "all") -> dict[str, Weight]:
 
 
 def _weight(name: str, layer: nn.Module) -> Weight:
-    value: Tensor = layer.weight.detach()  # type: ignore[union-attr, operator, assignment]
+    value: Tensor = layer.weight.detach()  # type: ignore[operator]
     if isinstance(layer, Linear):
         return Weight(name, value * layer.rate, layer.scale / layer.rate, transposed=False)
     transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d)
-    own = type(layer).__module__.startswith("torch.")
-    return Weight(name, value, 1.0 if own else 1 / math.sqrt(value[0].numel()), transposed)
+    plain = isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)
+    return Weight(name, value, 1.0 if plain else 1 / math.sqrt(value[0].numel()), transposed)
+
+
+def equalised(known: Mapping[str, Weight]) -> bool:
+    """Whether layers scale their weights at run time, so that raw ones began as standard normals."""
+    return any(w.scale != 1.0 for w in known.values())
 
 
 def worth(
@@ -102,6 +107,8 @@ def worth(
             name: _normed(w, w.raw.abs() * _spread(w, size.get(name, idle.expand(w.rows(w.raw).shape[1]))))
             for name, w in known.items()
         }
+    if criterion == "effective" and not equalised(known):
+        raise Unsupported("this network uses its weights as they are: it is magnitude once more")
     if criterion == "normalised":
         return {name: _normed(w, w.raw.abs()) for name, w in known.items()}
     return {name: w.raw.abs() * (w.scale if criterion == "effective" else 1.0) for name, w in known.items()}
@@ -184,7 +191,8 @@ def _heard(module: nn.Module, total: Values, rows: dict[str, int]) -> Iterator[N
 
 def _takes_maps(layer: nn.Module) -> bool:
     """Whether its weight has an axis for its inputs: norms have none, and StyleGAN3's waves make their own."""
-    return layer.weight.ndim > 1 and type(layer).__name__ != "Waves"  # type: ignore[union-attr, operator, no-any-return]
+    weight: Any = layer.weight
+    return bool(weight.ndim > 1) and type(layer).__name__ != "Waves"
 
 
 # The network before training
