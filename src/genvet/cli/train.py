@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from genvet.core.data import Images
     from genvet.core.report import Finding
     from genvet.core.technique import Recipe, Trained
+    from genvet.files.training_set import Broken
     from genvet.training.checkpoints import Folder
 
 
@@ -39,6 +40,7 @@ def train(
     recipe: str | None = None,
     out: Path | None = None,
     every: Annotated[int, Parameter(validator=Number(gte=1))] = 500,
+    broken: Literal["refuse", "skip"] = "refuse",
     classifier: Path | None = None,
     reference: Path | None = None,
     common: Common = COMMON,
@@ -60,6 +62,9 @@ def train(
         Folder for the networks, samples and checkpoints; ./genvet-train-<net> unless given.
     every: int
         Steps between checkpoints, each with a picture of samples.
+    broken: str
+        What becomes of pictures that cannot be read or are far too small, where a network takes images of any size:
+        refuse, or skip and list them.
     classifier: Path
         A classifier.safetensors whose last hidden layer is the space that quality is measured in, and which gives the
         class score; fixed random convolutions unless given.
@@ -76,10 +81,10 @@ def train(
     if net not in chosen.nets:
         recipe_for(net, recipe)  # says what there is
     folder = out or output_folder("train", Path(net))
-    given = load(chosen, data, common.device)
+    given = load(chosen, data, common.device, broken)
     space = load_classifier(classifier) if classifier else None
     (samples,) = vars(given).values()
-    held_out = against(reference, samples) if reference else samples
+    held_out = against(chosen, reference, samples) if reference else samples
     rate = getattr(samples, "rate", 16_000)
     engine.ready(folder)
     keeper = Folder(folder / "resume", every, lambda step, losses, x: tell(folder, rate, step, losses, x))
@@ -133,20 +138,33 @@ def recipe_for(net: str, name: str | None = None) -> type[Recipe]:
     return fitting[0]
 
 
-def load(recipe: Recipe, path: Path, device: str) -> Any:
+def load(recipe: Recipe, path: Path, device: str, broken: Broken = "refuse") -> Any:
     """What the recipe is given: its one kind of data, where the networks are to be."""
     import torch
 
+    on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    data = read(recipe, recipe.reads(), path, recipe.sample_shape(), broken)
+    for left_out in data.skipped:
+        screen.note(f"left out: {left_out}")
+    return recipe.gift()(replace(data, x=data.x.to(on)))
+
+
+def read(
+    recipe: Recipe, kind: type[Images], path: Path, shape: tuple[int, ...] | None, broken: Broken = "refuse"
+) -> Images:
+    """Samples of one kind, in the size that the recipe works at; in this shape, where it takes any."""
     from genvet.core.data import Images, Labelled, Sounds
     from genvet.files.images import load_images
     from genvet.files.labelled import load_labelled
     from genvet.files.sounds import load_sounds
+    from genvet.files.training_set import load_training_set
 
-    on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    (kind,) = get_type_hints(recipe.gift()).values()
-    readers = {Images: load_images, Labelled: load_labelled, Sounds: load_sounds}
-    data = readers[kind](path, recipe.sample_shape())
-    return recipe.gift()(replace(data, x=data.x.to(on)))
+    side = recipe.side()
+    if side is not None:
+        return load_training_set(path, side, labels=kind is Labelled, broken=broken)
+    readers: dict[type[Images], Any] = {Images: load_images, Labelled: load_labelled, Sounds: load_sounds}
+    samples: Images = readers[kind](path, shape)
+    return samples
 
 
 def about(path: Path, given: Any) -> dict[str, str]:
@@ -157,13 +175,14 @@ def about(path: Path, given: Any) -> dict[str, str]:
     return {"genvet.data": json.dumps({**told, **rate})}
 
 
-def against(path: Path, data: Images) -> Images:
-    """Held-out samples of the shape that the network makes."""
-    from genvet.core.data import Sounds
-    from genvet.files.images import load_images
-    from genvet.files.sounds import load_sounds
+def against(recipe: Recipe, path: Path, data: Images) -> Images:
+    """Held-out samples of the shape that the network makes; their labels are of no account."""
+    from genvet.core.data import Images, Sounds
 
-    return (load_sounds if isinstance(data, Sounds) else load_images)(path, tuple(data.x.shape[1:]))
+    shape = tuple(data.x.shape[1:])
+    held_out = read(recipe, Sounds if isinstance(data, Sounds) else Images, path, shape)
+    held_out.fitting(shape)
+    return held_out
 
 
 def measured(trained: Trained, data: Images, classifier: Classifier | None, seed: int) -> Finding | None:
@@ -187,8 +206,11 @@ def measured(trained: Trained, data: Images, classifier: Classifier | None, seed
 def tell(folder: Path, rate: int, step: int, losses: Mapping[str, float], x: Tensor | None) -> None:
     """A line for each checkpoint, and a picture of samples."""
     from genvet.cli.sample import write as write_samples
+    from genvet.training.styles import separated
 
     screen.note(f"step {step}: " + ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items()))
+    if warning := separated(losses):
+        screen.note(f"warning: {warning}")
     if x is not None:
         write_samples(x, folder / "samples" / f"{step:07d}.png", rate)
 

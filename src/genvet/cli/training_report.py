@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from genvet.core.report import Figure, Finding, Measure
     from genvet.core.technique import Recipe, Trained
 
-MOST_POINTS = 2000
+MOST_POINTS = 1000
 """Of each loss in the report."""
 
 
@@ -60,22 +61,38 @@ def measures(trained: Trained) -> tuple[Measure, ...]:
 
 
 def figures(trained: Trained, folder: Path, rate: int, seed: int) -> tuple[Figure, ...]:
-    """How the losses went, thinned to what a chart can show, and samples of the averaged weights."""
+    """How losses, scores and distances went, thinned to what a chart can show, and samples of the averaged weights."""
     from genvet.core.report import Figure
     from genvet.core.rng import Rng
     from genvet.core.technique import Picture, TrainedGenerator
     from genvet.engine.shelf import Shelf
+    from genvet.training.styles import APART, FAKE, REAL
 
-    series = {}
-    for name, values in trained.losses.items():
-        shown = range(0, len(values), 1 + len(values) // MOST_POINTS)
-        series[name] = [[i + 1 for i in shown], [values[i].item() for i in shown]]
-    curve = Figure(kind="curve", title="Losses", data={"series": series, "x": "step", "y": "loss"})
+    beside = (REAL, FAKE, APART)
+    losses = {name: _thinned(values.tolist()) for name, values in trained.losses.items() if name not in beside}
+    made = [Figure(kind="curve", title="Losses", data={"series": losses, "x": "step", "y": "loss"})]
+    scores = {name: _thinned(trained.losses[name].tolist()) for name in (REAL, FAKE) if name in trained.losses}
+    if scores:
+        data = {"series": scores, "x": "step", "y": "mean score"}
+        made.append(Figure(kind="curve", title="What the critic thinks of real and generated images", data=data))
+    judged = trained.record.get("judged", [])
+    if judged:
+        names = [name for name in judged[0] if name != "step"]
+        distances = {name: [[j["step"] for j in judged], [j[name] for j in judged]] for name in names}
+        data = {"series": distances, "x": "step", "y": "distance", "log": "y"}
+        made.append(Figure(kind="curve", title="Distance to the data at each checkpoint", data=data))
     if not isinstance(trained, TrainedGenerator):
-        return (curve,)
+        return tuple(made)
     generator = trained.generator
     x = generator.sample(64 if len(generator.shape) == 3 else 4, Rng(seed).fork("report"))
-    return curve, Shelf(folder, rate).figure(Picture("Samples", x))
+    return *made, Shelf(folder, rate).figure(Picture("Samples", x))
+
+
+def _thinned(values: Sequence[float]) -> list[list[float]]:
+    """Steps and values, no more than a chart can show: each the mean of the steps up to it."""
+    stride = 1 + len(values) // MOST_POINTS
+    parts = [values[i : i + stride] for i in range(0, len(values), stride)]
+    return [[min((i + 1) * stride, len(values)) for i in range(len(parts))], [sum(p) / len(p) for p in parts]]
 
 
 def in_words(quality: Finding, reference: Path | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -15,6 +15,8 @@ class Images:
 
     x: Tensor
     names: tuple[str, ...]
+    skipped: tuple[str, ...] = field(default=(), kw_only=True)
+    """Pictures that were left out, each with the reason."""
 
     def __len__(self) -> int:
         return len(self.x)

@@ -155,6 +155,15 @@ class Recipe(Technique):
         """The shape that samples are to be brought to when they are read; None takes them as they are."""
         return None
 
+    def side(self) -> int | None:
+        """The pixels a side that images of any size are to be brought to; None takes them as they are."""
+        return None
+
+    def reads(self) -> type[Any]:
+        """What its data are to be read as: images, labelled ones, or sounds."""
+        kinds: list[type[Any]] = list(get_type_hints(self.gift()).values())
+        return kinds[0]
+
     @classmethod
     def gift(cls) -> type[Any]:
         """Its own dataclass of the data that it learns from."""

@@ -17,14 +17,18 @@ from genvet.files.load import read
 from genvet.files.tensors import tensors
 from genvet.nets import dcgan, vae_network, wavegan
 from genvet.nets.matching import fill
+from genvet.nets.style_critic import GROUP, Architecture, critic
 
+STYLES: dict[str, Architecture] = {"stylegan1 critic": "orig", "stylegan2 critic": "resnet"}
 PART, OF = "genvet.part", "genvet.of"
 """Which part of a training it is; the config of the generator that it belongs to."""
 
 
 def load_critic(path: str | Path) -> Critic:
     """The critic of a file that `genvet train` wrote; raises BadInput for any other file."""
-    file, kind = _part(path, "critic", ("dcgan critic", "wavegan critic"))
+    file, kind = _part(path, "critic", ("dcgan critic", "wavegan critic", *STYLES))
+    if kind in STYLES:
+        return _style_critic(file, STYLES[kind])
     if kind == "dcgan critic":
         capacity, size, channels = _sizes(file, ("capacity", "size", "channels"))
         with torch.device("meta"):  # sizes are claims until the tensors fit them
@@ -37,6 +41,22 @@ def load_critic(path: str | Path) -> Critic:
         shape = (1, length)
     fill(module, tensors(file.parts[0], file.storages))
     return Critic(module, shape)
+
+
+def _style_critic(file: ModelFile, architecture: Architecture) -> Critic:
+    """Its sizes are its generator's; what that does not tell, its tensors' names and shapes do."""
+    held = tensors(file.parts[0], file.storages)
+    size, channels = _sizes(file, ("size", "channels"))
+    try:
+        config = json.loads(file.metadata[OF])
+        widths, classes = [int(width) for width in config["widths"]], int(config["classes"])
+        grouped = held["b4.conv.weight"].shape[1] > widths[0]
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise BadInput(f"{printable(file.path)} does not say what it looks at") from None
+    with torch.device("meta"):
+        module = critic(size, channels, widths, classes, GROUP if grouped else 0, architecture)
+    fill(module, held)
+    return Critic(module.eval(), (channels, size, size))
 
 
 def load_encoder(path: str | Path) -> Encoder:

@@ -45,27 +45,37 @@ def load_images(path: str | Path, shape: Shape | None = None) -> Images:
     Raises BadInput where they do not, or where there is nothing to read.
     """
     path, part = members.split_slice(path)
-    members.existing(path)
-    if path.is_dir():
-        return _decoded(members.in_folder(path, SUFFIXES), part, shape, path)
+    found = pictures_in(path)
+    if found is not None:
+        return _decoded(found, part, shape, path)
     with path.open("rb") as file:
         start = file.read(16)
     if start.startswith(b"PK"):
-        if _is_npz(path):
-            return _from_array(_npz(path), part, shape, path)
-        return _decoded(members.in_zip(path, SUFFIXES), part, shape, path)
+        return _from_array(_npz(path), part, shape, path)
     if start.startswith(b"\x93NUMPY"):
         return _from_array(npy_array(members.single(path).read(), path), part, shape, path)
-    if start.startswith((b"\x1f\x8b", b"\0\0\x08")):
-        return _from_array(idx_array(path), part, shape, path)
-    return _decoded([members.single(path)], part, shape, path)
+    return _from_array(idx_array(path), part, shape, path)
+
+
+def pictures_in(path: Path) -> list[Member] | None:
+    """The pictures that a folder, a zip or a file of its own holds; None where it holds an array."""
+    members.existing(path)
+    if path.is_dir():
+        return members.in_folder(path, SUFFIXES)
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start.startswith(b"PK"):
+        return None if _is_npz(path) else members.in_zip(path, SUFFIXES)
+    return None if start.startswith((b"\x93NUMPY", b"\x1f\x8b", b"\0\0\x08")) else [members.single(path)]
 
 
 # Pictures
 
 
 @dataclass(frozen=True)
-class _Picture:
+class Picture:
+    """One picture, decoded."""
+
     name: str
     image: Image.Image
 
@@ -81,18 +91,18 @@ def _decoded(found: Sequence[Member], part: slice, shape: Shape | None, path: Pa
         raise BadInput(f"no images in {printable(path)}", expected="PNG, JPEG, BMP or PPM files")
     fixed = shape is not None
     if shape is None:
-        first = [_open(m) for m in chosen[:16]]
+        first = [opened(m) for m in chosen[:16]]
         shape = (1 if all(p.grey for p in first) else 3, first[0].image.height, first[0].image.width)
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise Unsupported(f"pictures cannot be turned into samples of shape {shape}", hint="give an npz of that shape")
     _check_total(len(chosen), shape)
     x = torch.empty(len(chosen), *shape)
     for i, member in enumerate(chosen):
-        x[i] = _pixels(_open(member), shape, fixed)
+        x[i] = _pixels(opened(member), shape, fixed)
     return Images(x, tuple(m.name for m in chosen))
 
 
-def _open(member: Member) -> _Picture:
+def opened(member: Member) -> Picture:
     """Decode one picture, its size checked before a pixel is."""
     data = member.read()
     try:
@@ -114,11 +124,16 @@ def _open(member: Member) -> _Picture:
         raise BadInput(f"{member.name} {why.get(type(error), 'cannot be decoded')}") from None
     if image.mode == "F":
         raise BadInput(f"{member.name} holds floats", expected="8 or 16 bits a channel")
-    return _Picture(member.name, image)
+    return Picture(member.name, image)
 
 
-def _pixels(picture: _Picture, shape: Shape, fixed: bool) -> Tensor:
+def _pixels(picture: Picture, shape: Shape, fixed: bool) -> Tensor:
     """One picture as (c, h, w) in [-1, 1]; resized only where the shape was asked for."""
+    return octets(picture, shape, fixed).float().div(127.5).sub(1)
+
+
+def octets(picture: Picture, shape: Shape, fixed: bool = True) -> Tensor:
+    """One picture as (c, h, w) in 0 to 255; cropped to its proportions and resized, where `fixed`."""
     image, (channels, height, width) = picture.image, shape
     if image.mode.startswith("I"):  # 16 bits: Pillow would clip them
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
@@ -132,8 +147,7 @@ def _pixels(picture: _Picture, shape: Shape, fixed: bool) -> Tensor:
                 f"{picture.name} differs in size", expected=f"{width}x{height}", got=str(image.size), hint=hint
             )
         image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(image, dtype=np.uint8)).float().div(127.5).sub(1)
-    return pixels.reshape(height, width, channels).permute(2, 0, 1)
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).reshape(height, width, channels).permute(2, 0, 1)
 
 
 # Arrays

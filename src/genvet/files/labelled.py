@@ -25,7 +25,7 @@ def load_labelled(path: str | Path, shape: tuple[int, ...] | None = None) -> Lab
     file, part = members.split_slice(path)
     images = load_images(path, shape)
     if file.is_dir() or not _labels(file):
-        return _by_folder(images, file)
+        return by_folder(images, file)
     whole = _labels(file)[0]
     labels = whole[part] if whole.ndim else whole
     if labels.shape != (len(images),) or labels.dtype.kind not in "biu":
@@ -55,7 +55,7 @@ def _labels(path: Path) -> list[NDArray[np.generic]]:
     return [idx_array(members.existing(sibling))]
 
 
-def _by_folder(images: Images, path: Path) -> Labelled:
+def by_folder(images: Images, path: Path) -> Labelled:
     """The folder that a picture lies in names its class."""
     folders = [PurePosixPath(name).parent.name for name in images.names]
     if not folders or not all(folders):

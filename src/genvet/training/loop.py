@@ -41,6 +41,10 @@ class Learner:
     def show(self) -> Tensor | None:
         """Some samples, for a picture while it runs."""
 
+    def judged(self) -> dict[str, float]:
+        """How good they are at a checkpoint, by the names of distances in named spaces."""
+        return {}
+
 
 def run(
     learner: Learner, recipe: Recipe, steps: int, x: Tensor, rng: Rng, labels: Tensor | None = None
@@ -51,6 +55,7 @@ def run(
     """
     kept, told = keeper(), _told(recipe, {"x": x} if labels is None else {"labels": labels, "x": x}, rng)
     begun = _restored(learner, recipe, steps, told, kept) if kept else State(0, {}, {})
+    judged = list(begun.about.get("judged", []))
     losses = {k.removeprefix("loss/"): t.tolist() for k, t in begun.tensors.items() if k.startswith("loss/")}
     with rng.fork("weights").seeded(x.device):
         for number in track(range(begun.step, steps), steps, "training", start=begun.step):
@@ -60,11 +65,11 @@ def run(
                 if not math.isfinite(losses[name][-1]):
                     raise _diverged(f"the loss of the {name} is {losses[name][-1]}", number, kept)
             if kept:
-                _keep(kept, learner, number + 1, steps, losses, begun)
+                _keep(kept, learner, number + 1, steps, losses, begun, judged)
     taken = {name: torch.tensor(values, dtype=torch.float64) for name, values in losses.items()}
     earlier = {"earlier": begun.about["earlier"]} if begun.about.get("earlier") else {}
     recent = {name: round(loss, 6) for name, loss in sorted(_recent(losses).items())}
-    return taken, {**told, **earlier, "loss": recent}
+    return taken, {**told, **earlier, "loss": recent, **({"judged": judged} if judged else {})}
 
 
 def order(n: int, batch: int, number: int, rng: Rng) -> Tensor:
@@ -102,18 +107,28 @@ def _reseed(rng: Rng, number: int, device: torch.device) -> None:
 
 
 def _keep(
-    kept: Keeper, learner: Learner, step: int, steps: int, losses: Mapping[str, list[float]], begun: State
+    kept: Keeper,
+    learner: Learner,
+    step: int,
+    steps: int,
+    losses: Mapping[str, list[float]],
+    begun: State,
+    judged: list[dict[str, float]],
 ) -> None:
     """A checkpoint and a picture, where it is time for them; leaves where it is asked to stop."""
     stop = kept.stop and step < steps
     if not (stop or step == steps or step % kept.every == 0):
         return
-    state = State(step, {**_tensors(learner), **_listed(losses)}, begun.about)
+    regular = step == steps or step % kept.every == 0  # a stop in between leaves the record as it would have been
+    distances = learner.judged() if regular else {}
+    if distances:
+        judged.append({"step": step, **{name: float(f"{value:.6g}") for name, value in distances.items()}})
+    state = State(step, {**_tensors(learner), **_listed(losses)}, {**begun.about, "judged": judged})
     bad = [name for name, t in state.tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
     if bad:
         raise _diverged(f"{bad[0]} has a weight that is no number", step, kept)
     kept.keep(state)
-    kept.show(step, _recent(losses), learner.show())
+    kept.show(step, _recent(losses) | distances, learner.show())
     if stop:
         raise KeyboardInterrupt
 
@@ -157,7 +172,7 @@ def _restored(learner: Learner, recipe: Recipe, steps: int, told: Mapping[str, A
     if state is None:
         return State(0, {}, {**mine, "settings": free, "earlier": []})
     earlier, before = state.about.get("earlier", []), state.about.get("settings", free)
-    theirs = {key: value for key, value in state.about.items() if key not in ("earlier", "settings")}
+    theirs = {key: value for key, value in state.about.items() if key not in ("earlier", "settings", "judged")}
     for key in sorted({*mine, *theirs}):
         if mine.get(key) != theirs.get(key):
             was, now = printable(theirs.get(key), 100), printable(mine.get(key), 100)
@@ -167,7 +182,8 @@ def _restored(learner: Learner, recipe: Recipe, steps: int, told: Mapping[str, A
         raise BadInput("the checkpoint is further on", expected=f"at least {state.step} steps", got=str(steps))
     _load(learner, state.tensors)
     earlier = [*earlier, {"until": state.step, **before}] if before != free else earlier
-    return State(state.step, state.tensors, {**mine, "settings": free, "earlier": earlier})
+    kept_so_far = {"settings": free, "earlier": earlier, "judged": state.about.get("judged", [])}
+    return State(state.step, state.tensors, {**mine, **kept_so_far})
 
 
 def _load(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
