@@ -51,7 +51,7 @@ def test_a_move_of_w_is_the_same_move_at_all_layers_and_in_all_styles(net: str) 
     x = w.images(moved)
     assert not torch.allclose(x, generator(z), atol=1e-3)
     assert torch.allclose(plus.images(plus.points(z) + 2 * plus.axis(5)), x, atol=1e-5)
-    assert torch.equal(plus.axis(5), plus.spread(w.axis(5)))
+    assert torch.equal(plus.axis(5), plus.directions(w.axis(5)[None])[0])
     assert torch.allclose(s.images(s.styles(generator.broadcast(moved))), x, atol=1e-5)
 
 
@@ -69,6 +69,7 @@ def test_chosen_layers_alone_are_moved() -> None:
     assert narrow.called(9) == "b16.conv0[1]" and narrow.axis(9).nonzero().item() == next(
         layer.start + 1 for layer in whole.all if layer.name == "b16.conv0"
     )
+    assert torch.equal(narrow.directions(torch.eye(16)[9:10])[0], narrow.axis(9))
     changed = narrow.images(narrow.points(z) + 3 * narrow.axis(9))
     assert not torch.allclose(changed, generator(z), atol=1e-3)
 

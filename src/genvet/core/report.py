@@ -48,7 +48,7 @@ class Figure(Record):
     caption: str = ""
     data: dict[str, Any] = Field(default_factory=dict)
     """curve, scatter: {series: {name: [[x...], [y...]]}, x, y, log}. bars: {labels, values}.
-    histogram: {counts, edges}. heat: {values}. grid: {captions}."""
+    histogram: {counts, edges}. heat: {values, rows, columns, centred}. grid: {captions}."""
     file: str = ""
     """PNG or WAV, relative to the report; named by a counter, never by the file that was scanned."""
 

@@ -97,6 +97,13 @@ class Space(ABC):
         direction[list(self._moved(self._known(number)))] = 1.0
         return direction
 
+    def directions(self, weights: Tensor) -> Tensor:
+        """Several axes at once: (n, axes) -> (n, dim). A direction of w so becomes one of w+, in the chosen layers."""
+        moves = torch.tensor([self._moved(axis) for axis in range(self.axes)], device=weights.device)
+        directions = weights.new_zeros(len(weights), self.dim)
+        directions[:, moves.flatten()] = weights.repeat_interleave(moves.shape[1], dim=1)
+        return directions
+
     def _known(self, number: int) -> int:
         if 0 <= number < self.axes:
             return number
@@ -182,12 +189,6 @@ class WPlus(Space):
 
     def images(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.generator.synthesis(points.view(len(points), self.generator.num_ws, -1))
-
-    def spread(self, direction: Tensor) -> Tensor:
-        """A direction of w (w_dim,) as one of w+ (dim,): in the chosen layers, and zero in the others."""
-        chosen = torch.zeros(self.generator.num_ws, 1, device=direction.device)
-        chosen[list(self.layers)] = 1.0
-        return (chosen * direction).flatten()
 
     def _moved(self, axis: int) -> Sequence[int]:
         return [layer * self.axes + axis for layer in self.layers]

@@ -46,6 +46,7 @@ STYLE: dict[Any, Any] = {
 }
 MOST_POINTS = 20_000
 MOST_SERIES = 200
+MOST_ROWS = 200
 
 
 def svg(figure: Figure) -> bytes:
@@ -55,7 +56,7 @@ def svg(figure: Figure) -> bytes:
         raise ValueError(f"a {figure.kind} is no chart")
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")  # a name in a script that the font lacks
-        canvas = Canvas(figsize=(6.4, 3.2), layout="constrained")
+        canvas = Canvas(figsize=(6.4, _height(figure)), layout="constrained")
         axes = canvas.add_subplot()
         try:
             draw(axes, figure.data)
@@ -64,6 +65,12 @@ def svg(figure: Figure) -> bytes:
         drawn = io.StringIO()
         canvas.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _themed(drawn.getvalue()).encode()
+
+
+def _height(figure: Figure) -> float:
+    """In inches: more where a heat map names many rows."""
+    rows = figure.data.get("rows") if figure.kind == "heat" else None
+    return max(3.2, 1.4 + 0.15 * min(len(rows), MOST_ROWS)) if isinstance(rows, list | tuple) else 3.2
 
 
 def _themed(text: str) -> str:
@@ -159,13 +166,25 @@ def _histogram(axes: Axes, data: dict[str, Any]) -> None:
 
 
 def _heat(axes: Axes, data: dict[str, Any]) -> None:
+    """Numbers on both axes, or the names that `rows` and `columns` give; `centred` ones are white at 0."""
     rows = [_numbers(row) for row in data["values"]]
-    drawn = axes.imshow(rows, aspect="auto", cmap="viridis", interpolation="nearest")
+    most = max((abs(v) for row in rows for v in row if math.isfinite(v)), default=1.0) or 1.0
+    look: dict[str, Any] = (
+        {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if data.get("centred") else {"cmap": "viridis"}
+    )
+    drawn = axes.imshow(rows, aspect="auto", interpolation="nearest", **look)
     axes.grid(visible=False)
     axes.figure.colorbar(drawn, ax=axes)
     _axes(axes, {**data, "log": ""})
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True))
+    names = [_label(name) for name in data.get("rows", ())][:MOST_ROWS]
+    if names:
+        axes.set_yticks(range(len(names)), names)
+    columns = [_label(name) for name in data.get("columns", ())][:MOST_ROWS]
+    if columns:
+        slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(columns) > 6 else {}
+        axes.set_xticks(range(len(columns)), columns, **slanted)
 
 
 _KINDS = {"curve": _curve, "scatter": _scatter, "bars": _bars, "histogram": _histogram, "heat": _heat}

@@ -1,0 +1,55 @@
+"""Directions that part two kinds of points, and what is left of one after others are taken out of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Boundary(NamedTuple):
+    """A plane between two kinds of points."""
+
+    normal: Tensor
+    """Of unit length, towards the positive ones: (dim,)."""
+    accuracy: float
+    """On points that it was not fitted to; both kinds count the same."""
+    n: int
+    """How many those are."""
+
+
+def boundary(points: Tensor, positive: Tensor) -> Boundary:
+    """The plane of a linear support vector machine between points (n, dim); every fourth point is held back.
+
+    `positive` (n,) is true of one kind. Coordinates are standardised for the fit: w has some that hardly move.
+    """
+    from sklearn.svm import LinearSVC  # here, so that --help need not wait for it
+
+    held = torch.arange(len(points)) % 4 == 3
+    centre, scale = points.mean(0), points.std(0).clamp_min(1e-8)
+    x, y = ((points - centre) / scale).double().numpy(), positive.numpy()
+    machine = LinearSVC(C=0.1, dual=False, class_weight="balanced").fit(x[~held], y[~held])
+    normal = torch.from_numpy(machine.coef_[0]).float() / scale
+    right = torch.from_numpy(machine.predict(x[held]) == y[held])
+    kinds = [right[positive[held] == kind].double().mean() for kind in (True, False)]
+    return Boundary(normal / normal.norm(), float(sum(kinds) / 2), int(held.sum()))
+
+
+def conditional(direction: Tensor, others: Tensor) -> Tensor:
+    """The direction (dim,) without its part in the span of others (k, dim), again of unit length.
+
+    Where nothing is left, it is zero.
+
+    >>> conditional(torch.tensor([1.0, 1.0]), torch.tensor([[0.0, 3.0]]))
+    tensor([1., 0.])
+    """
+    if not len(others):
+        return F.normalize(direction, dim=0)
+    q, r = torch.linalg.qr(others.double().T)
+    q = q[:, r.diagonal().abs() > 1e-9]
+    left = direction.double() - q @ (q.T @ direction.double())
+    norm = left.norm()
+    kept: Tensor = left / norm if norm > 1e-6 * direction.norm() else torch.zeros_like(left)
+    return kept.float()

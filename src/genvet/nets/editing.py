@@ -1,0 +1,119 @@
+"""What an edit does: points are moved along directions, and every image is read before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genvet.core.classifier import Classifier
+from genvet.core.errors import BadInput
+from genvet.core.printable import printable
+from genvet.core.progress import track
+from genvet.core.rng import Rng
+from genvet.maths.factors import factors, names
+from genvet.nets.style_space import Space, Z
+
+MANY = 1024
+"""Samples by which the spread of a coordinate is told."""
+
+
+class Readings:
+    """Numbers of an image: the factors that need no trained weights, and the classes of a classifier."""
+
+    def __init__(self, shape: tuple[int, ...], classifier: Classifier | None = None) -> None:
+        self.classifier = classifier.fitting(shape) if classifier else None
+        classes = [f"class {printable(name, 40)}" for name in classifier.classes] if classifier else []
+        self.names = (*names(shape[0]), *classes)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Images (n, c, h, w) on the CPU -> (n, readings); raises BadInput where a classifier's scores do not fit."""
+        if self.classifier is None:
+            return factors(x)
+        told = self.classifier.probabilities(x)
+        expected = (len(x), len(self.classifier.classes))
+        if tuple(told.shape) != expected:
+            raise BadInput("the classifier's scores do not fit", expected=f"{expected}", got=str(tuple(told.shape)))
+        return torch.cat([factors(x), told], dim=1)
+
+    def column(self, name: str) -> int:
+        """Where a factor or a class stands, with or without the word class; raises BadInput for another name."""
+        for known in (name, f"class {name}"):
+            if known in self.names:
+                return self.names.index(known)
+        hint = "" if self.classifier else "--classifier adds its classes"
+        raise BadInput(f"nothing is called {printable(name, 60)!r}", expected=", ".join(self.names), hint=hint)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Points to be edited, with their labels, images and readings."""
+
+    points: Tensor
+    labels: Tensor | None
+    images: Tensor
+    readings: Tensor
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of each reading (readings,); 1 where all are alike, so that nothing is divided by 0."""
+        deviation = self.readings.std(0)
+        return torch.where(deviation > 1e-6, deviation, 1.0)
+
+
+def start(here: Space, n: int, read: Readings, rng: Rng, batch: int) -> Start:
+    """The first `n` samples of this stream."""
+    z, labels = here.generator.latent.sample(0, n, rng), here.generator.labels_of(torch.arange(n))
+    points = here.drawn(z, labels)
+    images = here.rendered(points, labels, batch)
+    return Start(points, labels, images, read(images))
+
+
+def units(here: Space, directions: Tensor) -> Tensor:
+    """How far one step along each direction (k, dim) goes, (k,): one standard deviation of the samples; in z, 1."""
+    if isinstance(here, Z):
+        return torch.ones(len(directions))
+    generator, rng = here.generator, Rng(0, "spread of a coordinate")
+    points = here.drawn(generator.latent.sample(0, MANY, rng), generator.labels_of(torch.arange(MANY)))
+    return (points @ directions.cpu().T / directions.cpu().square().sum(1)).std(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Readings behind every move (directions, deltas, n, readings), the first point's images, and how alike all are."""
+
+    readings: Tensor
+    tiles: Tensor
+    """(directions, deltas, c, h, w)."""
+    variety: Tensor
+    """Standard deviation of a pixel across the points, over that of the points unmoved: (directions, deltas)."""
+
+
+@torch.inference_mode()
+def moved(
+    here: Space, begin: Start, directions: Tensor, deltas: Sequence[float], read: Readings, batch: int, keep: int = 0
+) -> Moved:
+    """Every point moved along each direction (k, dim) by each delta; images of the first `keep` directions are kept."""
+    before = _variety(begin.images)
+    told, tiles, variety = [], [], []
+    for i, direction in enumerate(track(directions.cpu(), len(directions), f"directions of {here.name}")):
+        for delta in deltas:
+            x = begin.images if delta == 0 else here.rendered(begin.points + delta * direction, begin.labels, batch)
+            told.append(read(x))
+            variety.append(_variety(x) / max(before, 1e-12))
+            tiles += [x[0]] if i < keep else []
+    shape = (len(directions), len(deltas))
+    images = torch.stack(tiles).unflatten(0, (-1, shape[1])) if tiles else begin.images[:0]
+    return Moved(torch.stack(told).unflatten(0, shape), images, torch.tensor(variety).view(shape))
+
+
+def _variety(x: Tensor) -> float:
+    return float(x.clamp(-1, 1).var(0).mean().sqrt()) if len(x) > 1 else 0.0
+
+
+def random_directions(here: Space, n: int, rng: Rng) -> Tensor:
+    """Axes of a basis that was turned at random, (n, dim): what the axes of the space are to be compared with."""
+    weights = torch.randn(n, here.axes, generator=rng.block())
+    return here.directions(weights / weights.norm(dim=1, keepdim=True))
