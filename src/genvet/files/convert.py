@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +19,12 @@ from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.modelfile import ModelFile
 from genvet.core.printable import printable
+from genvet.core.rng import Rng
 from genvet.files.load import load
 from genvet.files.writing import write_bytes
+
+MOST_ERROR = 1e-4
+"""Of images that are read back from another layout, against their largest value (or 1)."""
 
 
 def tensor_hash(state: Mapping[str, Tensor]) -> str:
@@ -81,7 +87,8 @@ def convert(
     """Write a model's generator as safetensors, or as ONNX by the suffix of `out`; gives the hash of its tensors.
 
     No code of the model is run. `layout` writes a style generator under the tensor names of nvlabs, rosinality or
-    genforce. Of several generators the average of weights (EMA) is taken, or the one that `part` names.
+    genforce. Of several generators the average of weights (EMA) is taken, or the one that `part` names. What is not
+    our own layout is read back before it is kept: raises Unsupported where its images are others.
     """
     out = Path(out)
     if out.suffix not in (".safetensors", ".onnx"):
@@ -93,9 +100,13 @@ def convert(
             raise BadInput("layouts are for safetensors", hint="leave --layout out, or write .safetensors")
         from genvet.files.onnx_out import write_onnx
 
-        write_onnx(generator, out)
+        _kept(generator, out, lambda path: write_onnx(generator, path))
     elif layout:
-        write_bytes(out, to_safetensors(_in_layout(generator, layout), {"genvet.source": f"sha256:{file.sha256}"}))
+        from genvet.nets import style_layouts
+
+        theirs = _plain(style_layouts.written(generator, layout))
+        data = to_safetensors(theirs, {"genvet.source": f"sha256:{file.sha256}"})
+        _kept(generator, out, lambda path: write_bytes(path, data))
     else:
         kept = {key: file.metadata[key] for key in ("genvet.training", "genvet.data") if key in file.metadata}
         return save(generator, out, {**kept, "genvet.source": f"sha256:{file.sha256}"})
@@ -114,11 +125,37 @@ def _why_not(file: ModelFile) -> str:
     return "; ".join(f"{name}: {why}" if name else why for name, why in file.not_generators.items())[:1000]
 
 
-def _in_layout(generator: Generator, layout: str) -> dict[str, Tensor]:
-    """The tensors under somebody else's names."""
-    from genvet.nets import style_layouts
+def _kept(generator: Generator, out: Path, write: Callable[[Path], object]) -> None:
+    """Write beside, read back, compare a few images, and only then put the file in its place."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"written{out.suffix}"
+        write(path)
+        back = load(path)
+        if len(back.generators) != 1:
+            raise Unsupported("what was written could not be read back as a generator", hint=_why_not(back))
+        error = _difference(generator, next(iter(back.generators.values())))
+        if not error <= MOST_ERROR:
+            raise Unsupported(
+                f"written like this, the generator's images would be off by {error:.2g} of their range",
+                hint="this form cannot hold all that its own file says: write .safetensors without --layout",
+            )
+        write_bytes(out, path.read_bytes())
 
-    return _plain(style_layouts.layout(generator.name, layout).write(generator.module.state_dict()))
+
+@torch.inference_mode()
+def _difference(ours: Generator, theirs: Generator, n: int = 2) -> float:
+    """The largest difference between the same samples of both networks, against the largest value."""
+    z, labels = ours.latent.sample(0, n, Rng(0, "convert")), ours.latent.labels(0, n)
+    given = (z,) if labels is None else (z, labels)
+    if hasattr(noisy := getattr(theirs.module, "synthesis", None), "noise"):
+        noisy.noise = ours.module.synthesis.noise  # type: ignore[union-attr] # which tensors alone do not tell
+    images = []
+    for network in (ours.module, theirs.module):
+        with Rng(0, "noise").seeded():
+            images.append(network(*given))
+    if images[0].shape != images[1].shape:
+        return math.inf
+    return float((images[0] - images[1]).abs().max() / images[0].abs().max().clamp_min(1))
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

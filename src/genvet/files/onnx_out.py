@@ -1,4 +1,4 @@
-"""Plain generators out as ONNX: one node for each layer, nothing traced and nothing run."""
+"""Generators out as ONNX: plain ones a node for each layer, style generators by style_onnx_out; nothing is traced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genvet.core.errors import Unsupported
-from genvet.core.generator import Generator
+from genvet.core.generator import Generator, StyleGenerator
 from genvet.files.writing import write_bytes
 from genvet.nets.dcgan import UpConv
 from genvet.nets.stack import Stack
@@ -20,8 +20,15 @@ OPSET, IR_VERSION = 13, 8
 
 
 def write_onnx(generator: Generator, path: str | Path) -> Path:
-    """Write a plain stack of layers as an ONNX graph from `z` (n, dim) to `x`; raises Unsupported for any other."""
+    """Write a graph from `z` (n, dim), and one-hot `labels` (n, classes) where there are classes, to `x`.
+
+    Raises Unsupported for what is neither a plain stack of layers nor a style generator.
+    """
     writer = Writer()
+    if isinstance(generator, StyleGenerator):
+        from genvet.files.style_onnx_out import write_style
+
+        return writer.write(write_style(writer, generator), generator, path)
     return writer.write(writer.layers(generator), generator, path)
 
 
@@ -33,7 +40,8 @@ def _layers(module: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     if isinstance(module, nn.Sequential):
         return list(module.named_children())
     raise Unsupported(
-        f"{type(module).__name__} cannot be written as ONNX", hint="only plain stacks of layers can: write .safetensors"
+        f"{type(module).__name__} cannot be written as ONNX",
+        hint="plain stacks of layers and style generators can: write .safetensors",
     )
 
 
@@ -70,9 +78,10 @@ class Writer:
         """The graph whose output is `last`, in a file."""
         helper, kind = self.onnx.helper, self.onnx.TensorProto.FLOAT
         nodes = [*self.nodes, helper.make_node("Identity", [last], ["x"])]
-        entry = helper.make_tensor_value_info("z", kind, ["n", generator.latent.dim])
+        sizes = {"z": generator.latent.dim} | ({"labels": generator.latent.classes} if generator.latent.classes else {})
+        entries = [helper.make_tensor_value_info(name, kind, ["n", size]) for name, size in sizes.items()]
         out = helper.make_tensor_value_info("x", kind, ["n", *generator.shape])
-        graph = helper.make_graph(nodes, generator.name, [entry], [out], self.held)
+        graph = helper.make_graph(nodes, generator.name, entries, [out], self.held)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         model.producer_name = "genvet"
         return write_bytes(path, model.SerializeToString())

@@ -19,7 +19,7 @@ from genvet.core.printable import printable
 from genvet.core.rng import Rng
 from genvet.nets.candidate import Candidate
 from genvet.nets.matching import fill
-from genvet.nets.onnx_network import OnnxNetwork, holds, read, written
+from genvet.nets.onnx_network import OnnxNetwork, entries, holds, read, written
 from genvet.nets.sketch import image_shape
 
 OPTIONS: dict[str, tuple[str, ...]] = {"range": ("tanh", "sigmoid", "linear"), "prior": ("normal", "uniform")}
@@ -88,7 +88,7 @@ def _wrap(network: OnnxNetwork, prior: Distribution, output: Output, assumed: Se
     config = {"network": written(network), "prior": prior, "output": output, "assumed": list(assumed)}
     return Generator(
         module=network,
-        latent=Latent(dim, prior),
+        latent=Latent(dim, prior, network.classes),
         shape=network.shape,
         name="onnx",
         output=output,
@@ -111,10 +111,8 @@ def build(
 
 def _entry(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     """The shape that the graph takes, its batch first: a vector, maybe with axes of one entry behind it."""
-    if len(graph.inputs) != 1:
-        names = ", ".join(printable(name, 40) for name in graph.inputs) or "none"
-        raise Unsupported(f"the graph has {len(graph.inputs)} inputs ({names})", hint="a generator has one, its latent")
-    ((name, shape),) = graph.inputs.items()
+    name, *_ = entries(graph)
+    shape = graph.inputs[name]
     if len(shape) < 2 or any(n != 1 for n in shape[2:]):
         raise Unsupported(f"the graph takes {_sizes(shape)}, and a generator takes a vector")
     dim = shape[1] if shape[1] > 0 else _first_width(graph, name, tensors)
@@ -156,12 +154,18 @@ def _image(found: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
 @torch.inference_mode()
 def _is_open(network: OnnxNetwork) -> bool:
     """Whether two latents together give what each gives alone."""
-    z = Latent(sum(network.entry[:1])).sample(0, 2, RNG)
+    z, labels = _tries(network, 2)
     try:
-        both = network(z)
-        return bool(torch.allclose(both[1:], network(z[1:]), rtol=1e-3, atol=1e-3, equal_nan=True))
+        both, second = network(z, labels), network(z[1:], None if labels is None else labels[1:])
+        return bool(torch.allclose(both[1:], second, rtol=1e-3, atol=1e-3, equal_nan=True))
     except (BadInput, Unsupported, RuntimeError):
         return False
+
+
+def _tries(network: OnnxNetwork, n: int) -> tuple[Tensor, Tensor | None]:
+    """Latents, and labels where there are classes, to try the graph out with."""
+    latent = Latent(network.entry[0], classes=network.classes)
+    return latent.sample(0, n, RNG), latent.labels(0, n)
 
 
 def _range(graph: Graph, network: OnnxNetwork, options: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -172,7 +176,7 @@ def _range(graph: Graph, network: OnnxNetwork, options: Mapping[str, str]) -> tu
     if last is not None:
         return last, ()
     with torch.inference_mode():
-        x = network(Latent(network.entry[0]).sample(0, 16, RNG))
+        x = network(*_tries(network, 16))
     unit = bool(x.min() >= 0 and x.max() <= 1.001)
     return ("sigmoid" if unit else "linear"), (f"output in {'[0, 1]' if unit else '[-1, 1]'} (by a few samples)",)
 

@@ -42,6 +42,10 @@ NUMBERS: dict[str, frozenset[int]] = {
 }
 
 
+LABELS = ("labels", "label")
+"""How a second input has to be called, beside the latent: one-hot labels."""
+
+
 @dataclass(frozen=True)
 class Held:
     """A tensor of the graph: its key in the state dict, its kind and shape, and whether it is a trained weight."""
@@ -53,7 +57,7 @@ class Held:
 
 
 class OnnxNetwork(nn.Module):
-    """Maps latents (n, dim) to samples (n, *shape), by the nodes of a graph.
+    """Maps latents (n, dim), and one-hot labels (n, classes) where it has classes, to samples (n, *shape).
 
     `batch` is the graph's own batch size where it is fixed, else 0. Before the first run, a dry run on shapes alone
     checks that every size stays within bounds.
@@ -74,31 +78,35 @@ class OnnxNetwork(nn.Module):
         self.graph, self.held, self.entry, self.shape = graph, dict(held), tuple(entry), tuple(shape)
         self.batch, self.channels_last, self.checked = batch, channels_last, False
         self.few: dict[str, Any] = {}
-        (self.input,) = graph.inputs
+        self.input, self.labels, self.classes = entries(graph)
         self.last_use = {name: i for i, node in enumerate(graph.nodes) for name in _reads(node)}
         for name, item in self.held.items():
             _register(self, name, item)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         self.dry_run()
         if not self.batch:
-            return self._sample(z)
+            return self._sample(z, labels)
         # A graph of fixed batch size takes its latents in pieces, the last one filled up with zeros.
         pieces = []
-        for piece in z.split(self.batch):
-            missing = self.batch - len(piece)
-            whole = torch.cat([piece, piece.new_zeros(missing, piece.shape[1])]) if missing else piece
-            pieces.append(self._sample(whole)[: len(piece)])
+        for start in range(0, len(z), self.batch):
+            some = slice(start, start + self.batch)
+            piece = self._sample(self._filled(z[some]), None if labels is None else self._filled(labels[some]))
+            pieces.append(piece[: len(z[some])])
         return torch.cat(pieces) if pieces else z.new_empty(0, *self.shape)
 
-    def _sample(self, z: Tensor) -> Tensor:
-        x = self.run(z.reshape(len(z), *self.entry))
+    def _filled(self, piece: Tensor) -> Tensor:
+        missing = self.batch - len(piece)
+        return torch.cat([piece, piece.new_zeros(missing, piece.shape[1])]) if missing else piece
+
+    def _sample(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        x = self.run(z.reshape(len(z), *self.entry), labels)
         x = x.movedim(-1, 1) if self.channels_last else x
         return x.reshape(len(z), *self.shape) if self.shape else x
 
-    def run(self, z: Tensor) -> Tensor:
-        """The graph's first output for its input as it is."""
-        values = {self.input: z, **self._tensors()}
+    def run(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The graph's first output for its inputs as they are."""
+        values = {self.input: z, **({} if labels is None else {self.labels: labels}), **self._tensors()}
         for _, now in self._steps(values):
             values = now
         return values[self.graph.outputs[0]]
@@ -121,6 +129,8 @@ class OnnxNetwork(nn.Module):
             tensors = self._tensors().items()
             values = {n: t.to("meta") if t.is_floating_point() and t.numel() > FEW_NUMBERS else t for n, t in tensors}
             values[self.input] = torch.empty(max(self.batch, 1), *self.entry, device="meta")
+            if self.classes:
+                values[self.labels] = torch.empty(max(self.batch, 1), self.classes, device="meta")
             together = work = 0
             for node, now in self._steps(values):
                 made = [now[name] for name in node.outputs if name in now]
@@ -175,9 +185,9 @@ def check(graph: Graph, held: Mapping[str, Held]) -> None:
         raise Unsupported(f"operator set {graph.opset}", hint=f"sets {OPSETS.start} to {OPSETS.stop - 1} are known")
     if len(graph.nodes) > MOST_NODES:
         raise Unsupported(f"{len(graph.nodes)} nodes", hint=f"at most {MOST_NODES}")
-    if len(graph.inputs) != 1 or not graph.outputs:
-        names = ", ".join(printable(n, 40) for n in graph.inputs)
-        raise Unsupported(f"a graph with {len(graph.inputs)} inputs ({names})", hint="a generator has one, its latent")
+    entries(graph)
+    if not graph.outputs:
+        raise Unsupported("a graph without outputs")
     known = {*graph.inputs, *held}
     for node in graph.nodes:
         if node.op not in TABLE:
@@ -189,6 +199,21 @@ def check(graph: Graph, held: Mapping[str, Held]) -> None:
         known.update(name for name in node.outputs if name)
     if graph.outputs[0] not in known:
         raise BadInput(f"nothing gives the output {printable(graph.outputs[0])}")
+
+
+def entries(graph: Graph) -> tuple[str, str, int]:
+    """The latent's name, and the labels' name and number of classes, empty and 0 where there are none."""
+    names = list(graph.inputs)
+    labels = next((name for name in names if len(names) == 2 and name in LABELS), "")
+    latents = [name for name in names if name != labels]
+    if len(latents) != 1:
+        told = ", ".join(printable(name, 40) for name in names) or "none"
+        hint = "a generator has one, its latent, and maybe a second one called labels"
+        raise Unsupported(f"the graph has {len(names)} inputs ({told})", hint=hint)
+    shape = graph.inputs.get(labels, (0, 0))
+    if labels and (len(shape) != 2 or type(shape[1]) is not int or not 0 < shape[1] <= 1 << 16):
+        raise Unsupported(f"the graph's labels have the shape {tuple(shape)}", hint="a row of one number a class")
+    return latents[0], labels, shape[1]
 
 
 def _reads(node: Node) -> list[str]:

@@ -45,6 +45,8 @@ class Layout:
     places: Callable[[], Iterator[Place]]
     ignored: Collection[str] = ()
     """Theirs, without a meaning for the finished network."""
+    whole: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict
+    """What is written, made whole by what only all tensors together tell."""
 
     @cached_property
     def _by_theirs(self) -> dict[str, Place]:
@@ -78,7 +80,7 @@ class Layout:
             message = f"the layout {self.name} has no place for {len(lost)} tensors, such as {lost[0]}"
             raise Unsupported(message, hint="our own names have: leave the layout out")
         places = ((self._by_ours[name], tensor) for name, tensor in state.items() if name in self._by_ours)
-        return {place.theirs: place.write(tensor) for place, tensor in places}
+        return self.whole({place.theirs: place.write(tensor) for place, tensor in places})
 
     def lost(self, names: Collection[str]) -> list[str]:
         """Which of our tensors this layout cannot hold."""

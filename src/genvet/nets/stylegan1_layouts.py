@@ -1,9 +1,10 @@
-"""StyleGAN generators under the names of genforce, rosinality, huangzh13 (lernapparat) and TensorFlow; read only."""
+"""StyleGAN generators under the names of genforce and of NVlabs (TensorFlow); those of rosinality and huangzh13
+(lernapparat), whose networks differ in more than names, are read only."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -20,8 +21,12 @@ from genvet.nets.style_places import (
     hwio,
     hwio_flipped,
     map_of,
+    map_to,
+    one,
     plain_names,
     same,
+    to_hwio,
+    to_hwio_flipped,
     transpose,
 )
 
@@ -35,18 +40,29 @@ GENVET = Layout("genvet", ("synthesis.b4.conv1.noise_weight", "synthesis.b8.conv
 def _genforce() -> Iterator[Place]:
     yield from dense(lambda i: f"mapping.dense{i}")
     yield Place("mapping.w_avg", "truncation.w_avg")
-    yield Place("synthesis.b4.const", "synthesis.layer0.const", first)
+    yield Place("synthesis.b4.const", "synthesis.layer0.const", first, one)
     for i, size in enumerate(SIZES):
         for j in (0, 1):
             ours, theirs = f"synthesis.b{size}.conv{j}", f"synthesis.layer{2 * i + j}"
-            yield Place(f"{ours}.weight", f"{theirs}.weight", flip if j == 0 and size >= FUSED else same)
+            turned = flip if j == 0 and size >= FUSED else same
+            yield Place(f"{ours}.weight", f"{theirs}.weight", turned, turned)
             yield Place(f"{ours}.noise_weight", f"{theirs}.apply_noise.weight")
-            yield Place(f"{ours}.noise_const", f"{theirs}.apply_noise.noise", map_of)
-            yield Place(f"{ours}.resample_filter", f"{theirs}.blur.kernel", _one_map)
+            yield Place(f"{ours}.noise_const", f"{theirs}.apply_noise.noise", map_of, map_to)
+            yield Place(f"{ours}.resample_filter", f"{theirs}.blur.kernel", _one_map, map_to)
             for name in ("bias", "style.weight", "style.bias"):
                 yield Place(f"{ours}.{name}", f"{theirs}.{name}")
         for kind in ("weight", "bias"):
             yield Place(f"synthesis.b{size}.torgb.{kind}", f"synthesis.output{i}.{kind}")
+
+
+def _genforce_whole(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Their filters stand there once for every map; `lod` says that the network has grown up."""
+    whole = {"synthesis.lod": torch.zeros(())} | theirs
+    for name, tensor in theirs.items():
+        if name.endswith("blur.kernel"):
+            maps = len(theirs[name.replace("blur.kernel", "bias")])
+            whole[name] = tensor.expand(maps, 1, *tensor.shape[2:])
+    return whole
 
 
 def _rosinality() -> Iterator[Place]:
@@ -105,7 +121,8 @@ def _huangzh13() -> Iterator[Place]:
 def tensorflow(names: Collection[str]) -> Layout:
     """TensorFlow's layout counts image layers from the top: its table depends on the size, which the names tell."""
     plain = plain_names(names)
-    size = max((s for s in SIZES if f"synthesis.{s}x{s}.Conv1.weight" in plain), default=4)
+    tops = {size: (f"synthesis.{size}x{size}.Conv1.weight", f"synthesis.b{size}.conv1.weight") for size in SIZES}
+    size = max((size for size, known in tops.items() if not plain.isdisjoint(known)), default=4)
     return Layout(
         "tensorflow",
         ("synthesis.4x4.Conv.StyleMod.weight", "synthesis.8x8.Conv1.StyleMod.weight"),
@@ -116,27 +133,29 @@ def tensorflow(names: Collection[str]) -> Layout:
 
 def _tensorflow(top: int) -> Iterator[Place]:
     for i in range(DEPTH):
-        yield Place(f"mapping.fc{i}.weight", f"mapping.Dense{i}.weight", transpose)
+        yield Place(f"mapping.fc{i}.weight", f"mapping.Dense{i}.weight", transpose, transpose)
         yield Place(f"mapping.fc{i}.bias", f"mapping.Dense{i}.bias")
     yield Place("mapping.w_avg", "dlatent_avg")
-    yield Place("synthesis.b4.const", "synthesis.4x4.Const.const", first)
+    yield Place("synthesis.b4.const", "synthesis.4x4.Const.const", first, one)
     for i, size in enumerate(SIZES):
         ours, theirs = f"synthesis.b{size}", f"synthesis.{size}x{size}"
-        turned = hwio_flipped if size >= FUSED else hwio
+        turned = (hwio_flipped, to_hwio_flipped) if size >= FUSED else (hwio, to_hwio)
         yield from _tensorflow_layer(f"{ours}.conv0", f"{theirs}.{'Conv0_up' if i else 'Const'}", 2 * i, turned)
-        yield from _tensorflow_layer(f"{ours}.conv1", f"{theirs}.{'Conv1' if i else 'Conv'}", 2 * i + 1, hwio)
+        yield from _tensorflow_layer(
+            f"{ours}.conv1", f"{theirs}.{'Conv1' if i else 'Conv'}", 2 * i + 1, (hwio, to_hwio)
+        )
         level = (top // size).bit_length() - 1
         if size <= top:
-            yield Place(f"{ours}.torgb.weight", f"synthesis.ToRGB_lod{level}.weight", hwio)
+            yield Place(f"{ours}.torgb.weight", f"synthesis.ToRGB_lod{level}.weight", hwio, to_hwio)
             yield Place(f"{ours}.torgb.bias", f"synthesis.ToRGB_lod{level}.bias")
 
 
-def _tensorflow_layer(ours: str, theirs: str, number: int, turned: Change) -> Iterator[Place]:
-    yield Place(f"{ours}.weight", f"{theirs}.weight", turned)
+def _tensorflow_layer(ours: str, theirs: str, number: int, turned: tuple[Change, Change]) -> Iterator[Place]:
+    yield Place(f"{ours}.weight", f"{theirs}.weight", *turned)
     yield Place(f"{ours}.bias", f"{theirs}.bias")
     yield Place(f"{ours}.noise_weight", f"{theirs}.Noise.weight")
-    yield Place(f"{ours}.noise_const", f"synthesis.noise{number}", map_of)
-    yield Place(f"{ours}.style.weight", f"{theirs}.StyleMod.weight", transpose)
+    yield Place(f"{ours}.noise_const", f"synthesis.noise{number}", map_of, map_to)
+    yield Place(f"{ours}.style.weight", f"{theirs}.StyleMod.weight", transpose, transpose)
     yield Place(f"{ours}.style.bias", f"{theirs}.StyleMod.bias")
 
 
@@ -174,6 +193,7 @@ def layouts(names: Collection[str]) -> tuple[Layout, ...]:
             ("synthesis.layer0.const", "synthesis.layer1.apply_noise.weight"),
             _genforce,
             ("synthesis.lod",),
+            _genforce_whole,
         ),
         Layout(
             "rosinality",
