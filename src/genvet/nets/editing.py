@@ -96,20 +96,21 @@ def moved(
     here: Space, begin: Start, directions: Tensor, deltas: Sequence[float], read: Readings, batch: int, keep: int = 0
 ) -> Moved:
     """Every point moved along each direction (k, dim) by each delta; images of the first `keep` directions are kept."""
-    before = _variety(begin.images)
-    told, tiles, variety = [], [], []
+    before = variety(begin.images)
+    told, tiles, apart = [], [], []
     for i, direction in enumerate(track(directions.cpu(), len(directions), f"directions of {here.name}")):
         for delta in deltas:
             x = begin.images if delta == 0 else here.rendered(begin.points + delta * direction, begin.labels, batch)
             told.append(read(x))
-            variety.append(_variety(x) / max(before, 1e-12))
+            apart.append(variety(x) / max(before, 1e-12))
             tiles += [x[0]] if i < keep else []
     shape = (len(directions), len(deltas))
     images = torch.stack(tiles).unflatten(0, (-1, shape[1])) if tiles else begin.images[:0]
-    return Moved(torch.stack(told).unflatten(0, shape), images, torch.tensor(variety).view(shape))
+    return Moved(torch.stack(told).unflatten(0, shape), images, torch.tensor(apart).view(shape))
 
 
-def _variety(x: Tensor) -> float:
+def variety(x: Tensor) -> float:
+    """How far images (n, c, h, w) lie apart: standard deviation of a pixel across them, root mean square."""
     return float(x.clamp(-1, 1).var(0).mean().sqrt()) if len(x) > 1 else 0.0
 
 
