@@ -139,6 +139,7 @@ class Drums(Step):
     batch: int
     length: int
     taps: int
+    rate: float = 1e-4
 
     @property
     def name(self) -> str:
@@ -146,7 +147,7 @@ class Drums(Step):
 
     def __call__(self, place: Place) -> Path:
         sizes = {"capacity": self.capacity, "length": self.length, "taps": self.taps}
-        recipe = Wasserstein(steps=self.steps, batch=self.batch, **sizes)
+        recipe = Wasserstein(steps=self.steps, batch=self.batch, rate=self.rate, **sizes)
         return _kept(_place(place, self.name), recipe, lambda: Heard(self.sounds(place)))
 
     def sounds(self, place: Place, family: bool = False) -> Sounds:

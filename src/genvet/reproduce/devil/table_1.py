@@ -114,7 +114,7 @@ class Table1(Experiment):
 def _measured(scale: Scale) -> Iterator[Cell]:
     """Round after round, each with every network once: clean, and after every attack."""
     for seeds in scales.repeats(scale):
-        for network in NETWORKS:
+        for network in (n for n in NETWORKS if seeds in scales.repeats(scale, n)):
             yield scales.benign(network, scale, seeds[0])
             for attack in ATTACKS:
                 if (network, attack) in PAPER:  # a VAE has no critic that BAAAN could train against

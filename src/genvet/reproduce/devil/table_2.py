@@ -83,11 +83,12 @@ class Table2(Experiment):
 def _measured(scale: Scale) -> Iterator[Cell]:
     """Clean parents, and their attacked twins: in-sample triggers as in Table I, the others one for each parent."""
     for parent, number in scales.repeats(scale):
-        yield from (scales.benign(network, scale, parent) for network in NETWORKS)
+        networks = [network for network in NETWORKS if (parent, number) in scales.repeats(scale, network)]
+        yield from (scales.benign(network, scale, parent) for network in networks)
         for kind in KINDS:
             if kind != "in-sample" and number != parent:
                 continue
-            for network in NETWORKS:
+            for network in networks:
                 for attack in ATTACKS:
                     plant = scales.plant(network, attack, scale, (parent, number), trigger=kind)
                     judge = scales.judge(plant.parent.data, scale)

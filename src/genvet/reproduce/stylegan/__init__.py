@@ -1,0 +1,5 @@
+"""Tackling fake images in cybersecurity (Laubmann, Reschke, 2025): what is inside a StyleGAN."""
+
+SOURCE = "Laubmann, Reschke: Tackling fake images in cybersecurity, 2025 (arXiv:2507.13722)"
+TABLES: dict[str, str] = {}
+"""Module and class of each table, by the name that the command line knows it by."""
