@@ -52,6 +52,10 @@ class Result:
     def evidence(self) -> tuple[Evidence, ...]:
         return ()
 
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What is worth a file of its own beside the report, by name."""
+        return {}
+
     @property
     def queries(self) -> int:
         """How many outputs of the generator it took."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genvet.core.errors import BadInput
 from genvet.core.printable import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
@@ -27,6 +32,15 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     except OSError as error:
         raise BadInput(f"cannot write {printable(path)}: {printable(error.strerror or error)}") from None
     return path
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, about: Mapping[str, str]) -> Path:
+    """Tensors as one safetensors file, with this metadata."""
+    import torch  # late: plain files need no torch
+    from safetensors.torch import save
+
+    plain = {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in tensors.items()}
+    return write_bytes(path, save(plain, dict(about)))
 
 
 def _umask() -> int:

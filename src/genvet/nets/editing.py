@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +45,15 @@ class Readings:
                 return self.names.index(known)
         hint = "" if self.classifier else "--classifier adds its classes"
         raise BadInput(f"nothing is called {printable(name, 60)!r}", expected=", ".join(self.names), hint=hint)
+
+    def score(self, name: str) -> Callable[[Tensor], Tensor]:
+        """One of them alone, images (n, c, h, w) -> (n,), through which gradients flow."""
+        column, first = self.column(name), len(self.names) - len(self.classifier.classes if self.classifier else ())
+        if column < first:
+            return lambda x: factors(x)[:, column]
+        assert self.classifier is not None
+        judge = self.classifier
+        return lambda x: judge(x)[:, column - first]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,3 +127,14 @@ def random_directions(here: Space, n: int, rng: Rng) -> Tensor:
     """Axes of a basis that was turned at random, (n, dim): what the axes of the space are to be compared with."""
     weights = torch.randn(n, here.axes, generator=rng.block())
     return here.directions(weights / weights.norm(dim=1, keepdim=True))
+
+
+def sensitivity(here: Space, begin: Start, score: Callable[[Tensor], Tensor], batch: int) -> Tensor:
+    """The mean gradient of a score by the numbers of a point, (dim,), on the CPU."""
+    total, device = torch.zeros(here.dim), here.generator.device
+    for i, some in enumerate(begin.points.split(batch)):
+        at = some.to(device, copy=True).requires_grad_()
+        labels = None if begin.labels is None else begin.labels[i * batch : i * batch + len(some)]
+        (gradient,) = torch.autograd.grad(score(here.images(at, labels)).sum(), at)
+        total += gradient.sum(0).cpu()
+    return total / len(begin.points)

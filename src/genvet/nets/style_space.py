@@ -104,6 +104,11 @@ class Space(ABC):
         directions[:, moves.flatten()] = weights.repeat_interleave(moves.shape[1], dim=1)
         return directions
 
+    def weights(self, directions: Tensor) -> Tensor:
+        """What the axes have of directions (n, dim), summed over all that an axis moves: (n, axes)."""
+        moves = torch.tensor([self._moved(axis) for axis in range(self.axes)], device=directions.device)
+        return directions[:, moves].sum(2)
+
     def _known(self, number: int) -> int:
         if 0 <= number < self.axes:
             return number
