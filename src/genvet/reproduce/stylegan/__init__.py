@@ -1,5 +1,8 @@
 """Tackling fake images in cybersecurity (Laubmann, Reschke, 2025): what is inside a StyleGAN."""
 
 SOURCE = "Laubmann, Reschke: Tackling fake images in cybersecurity, 2025 (arXiv:2507.13722)"
-TABLES: dict[str, str] = {}
+TABLES: dict[str, str] = {
+    "prune": "prune.Pruning",
+    "detect": "detect.Detection",
+}
 """Module and class of each table, by the name that the command line knows it by."""
