@@ -2,6 +2,7 @@
 
 SOURCE = "Laubmann, Reschke: Tackling fake images in cybersecurity, 2025 (arXiv:2507.13722)"
 TABLES: dict[str, str] = {
+    "equalized-rate": "equalized_rate.EqualizedRate",
     "prune": "prune.Pruning",
     "detect": "detect.Detection",
 }

@@ -26,15 +26,16 @@ from genvet.training.stylegan2 import StyleGAN2
 from genvet.training.styles import Given
 from genvet.training.written import write
 
-Data = Literal["fashion_mnist", "faces", "celeba"]
+Data = Literal["fashion_mnist", "faces", "cifar10", "celeba"]
+Net = Literal["stylegan1", "stylegan2"]
 FILES: dict[Data, tuple[str, ...]] = {
     "fashion_mnist": ("fashion_mnist/train-images-idx3-ubyte.gz",),
     "faces": ("faces_orl/orl_faces.npz", "faces_yaleb/yaleb_cropped_64.npz"),
+    "cifar10": ("cifar10/cifar10_lossless_train4000.npz",),
     "celeba": ("celeba",),
 }
 """Below the folder of data sets; the last is a folder of pictures."""
 CHECKPOINTS = 500
-TITLES: dict[Data, str] = {"fashion_mnist": "Fashion-MNIST", "faces": "ORL and Extended Yale B", "celeba": "CelebA"}
 
 
 class Styled(Step):
@@ -42,7 +43,7 @@ class Styled(Step):
 
     data: Data
     """What it learns from."""
-    net: Literal["stylegan1", "stylegan2"] = "stylegan2"
+    net: Net = "stylegan2"
     """Its architecture."""
     size: Annotated[int, Field(ge=4, le=1024)] = 32
     """Pixels a side."""
@@ -61,7 +62,7 @@ class Styled(Step):
     def recipe(self) -> Recipe:
         """What trains it, seed and data apart."""
         kind = StyleGAN1 if self.net == "stylegan1" else StyleGAN2
-        usual = {"mirror": self.data != "fashion_mnist"}
+        usual = {"mirror": self.data not in ("fashion_mnist", "cifar10")}
         return kind(**{"size": self.size, **usual, **self.settings})
 
     def __call__(self, place: Place) -> Path:
@@ -101,16 +102,24 @@ def images(root: Path, name: Data, size: int) -> Images:
     return Images(x, tuple(name for s in sets for name in s.names))
 
 
-def parent(scale: Scale, seed: int = 1, size: int = 0, data: Data | None = None, **settings: Any) -> Styled:
-    """The style generator of this scale; a `size` of 0 is the scale's own.
+def parent(
+    scale: Scale, seed: int = 1, size: int = 0, data: Data | None = None, net: Net | None = None, **settings: Any
+) -> Styled:
+    """The style generator of this scale; what is not given is the scale's own, and `settings` are of the recipe.
 
     Smoke: 8 pixels, a few steps. Small: a StyleGAN2 of Fashion-MNIST at 32 pixels, 4,000 steps of 32 images. Paper: a
     StyleGAN of CelebA at 128 pixels, as the paper has it.
     """
-    if scale == "smoke":
-        tiny = {"steps": 3, "batch": 4, "latent": 8, "channel_base": 64, "channel_max": 8}
-        return Styled(data=data or "fashion_mnist", size=size or 8, seed=seed, settings={**tiny, **settings})
-    if scale == "small":
-        return Styled(data=data or "fashion_mnist", size=size or 32, seed=seed, settings={"steps": 4000, **settings})
-    whole = {"steps": 300_000, "latent": 512, "channel_base": 16_384, "channel_max": 512}
-    return Styled(data=data or "celeba", net="stylegan1", size=size or 128, seed=seed, settings={**whole, **settings})
+    usual: dict[Scale, tuple[Data, Net, int, dict[str, Any]]] = {
+        "smoke": (
+            *("fashion_mnist", "stylegan2", 8),
+            {"steps": 3, "batch": 4, "latent": 8, "channel_base": 64, "channel_max": 8},
+        ),
+        "small": ("fashion_mnist", "stylegan2", 32, {"steps": 4000}),
+        "paper": (
+            *("celeba", "stylegan1", 128),
+            {"steps": 300_000, "latent": 512, "channel_base": 16_384, "channel_max": 512},
+        ),
+    }
+    of, kind, side, more = usual[scale]
+    return Styled(data=data or of, net=net or kind, size=size or side, seed=seed, settings={**more, **settings})
