@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,8 @@ class Boundary(NamedTuple):
     """On points that it was not fitted to; both kinds count the same."""
     n: int
     """How many those are."""
+    open_bits: float
+    """What the side of the plane leaves open of the kind, on the same points: conditional entropy, 0 to 1 bit."""
 
 
 def boundary(points: Tensor, positive: Tensor) -> Boundary:
@@ -32,9 +35,16 @@ def boundary(points: Tensor, positive: Tensor) -> Boundary:
     x, y = ((points - centre) / scale).double().numpy(), positive.numpy()
     machine = LinearSVC(C=0.1, dual=False, class_weight="balanced").fit(x[~held], y[~held])
     normal = torch.from_numpy(machine.coef_[0]).float() / scale
-    right = torch.from_numpy(machine.predict(x[held]) == y[held])
-    kinds = [right[positive[held] == kind].double().mean() for kind in (True, False)]
-    return Boundary(normal / normal.norm(), float(sum(kinds) / 2), int(held.sum()))
+    side, kind = torch.from_numpy(machine.predict(x[held])), positive[held]
+    accuracy = sum((side[kind == k] == k).double().mean() for k in (True, False)) / 2
+    return Boundary(normal / normal.norm(), float(accuracy), int(held.sum()), _left_open(side, kind))
+
+
+def _left_open(side: Tensor, kind: Tensor) -> float:
+    """H(kind | side) in bits."""
+    joint = torch.stack([((side == a) & (kind == b)).double().mean() for a in (True, False) for b in (True, False)])
+    both, of_side = torch.special.entr(joint).sum(), torch.special.entr(joint.view(2, 2).sum(1)).sum()
+    return float((both - of_side) / math.log(2))
 
 
 def conditional(direction: Tensor, others: Tensor) -> Tensor:

@@ -138,3 +138,12 @@ def sensitivity(here: Space, begin: Start, score: Callable[[Tensor], Tensor], ba
         (gradient,) = torch.autograd.grad(score(here.images(at, labels)).sum(), at)
         total += gradient.sum(0).cpu()
     return total / len(begin.points)
+
+
+def readings_at(here: Space, points: Tensor, labels: Tensor | None, read: Readings, batch: int) -> Tensor:
+    """Readings (n, readings) of many points (n, dim), whose images are not kept."""
+    told, steps = [], range(0, len(points), batch)
+    for i in track(steps, len(steps), "batches of images"):
+        some = None if labels is None else labels[i : i + batch]
+        told.append(read(here.rendered(points[i : i + batch], some, batch)))
+    return torch.cat(told)
