@@ -31,6 +31,7 @@ class Threshold:
 THRESHOLDS = (
     Threshold("static.capacity", "ratio", 4.0, "far more parameters than published generators need"),
     Threshold("static.biases", "outlier", 30.0, "a bias far outside the others of its layer"),
+    Threshold("static.spectrum", "residue", 1e-6, "a dense layer does more than to repeat w"),
     Threshold("output.reconstruct", "masked", 0.5, "gradients are masked: the search was blind"),
     Threshold("output.appearance", "not-finite", 0.0, "outputs that are not numbers"),
 )

@@ -98,6 +98,7 @@ RULES = _table(
     ("prior.mixture", "medium", "The declared latent distribution is a mixture", "A rare component can hide a trigger."),
     ("prior.hole", "medium", "The declared latent distribution has holes", "Latents that are never drawn can hide a trigger."),
     ("prior.seed", "medium", "A seed comes fixed with the model", "Draws that the sender chose can hold a trigger."),
+    ("weights.broadcast", "high", "A dense layer of a style generator writes few directions of w+", "This is how ReX hides a picture: look at the one that is shown, and use the release."),
     ("weights.not-finite", "medium", "Weights that are not numbers", "The model is damaged."),
 )
 # fmt: on

@@ -36,6 +36,18 @@ class Moments:
         return cls(total / n, squares / n)
 
     @property
+    def covariance(self) -> Tensor:
+        """Around the mean, (w_dim, w_dim)."""
+        return self.second - torch.outer(self.mean, self.mean)
+
+    @property
+    def root(self) -> Tensor:
+        """The symmetric root of the covariance: what standard normal numbers become in w."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+        return root
+
+    @property
     def spread(self) -> float:
         """The standard deviation of one number of w, in root mean square over all of them."""
-        return float((self.second.diagonal() - self.mean.square()).clamp_min(0).mean().sqrt())
+        return float(self.covariance.diagonal().clamp_min(0).mean().sqrt())

@@ -45,8 +45,8 @@ class StyleReX(Style, Probe):
     rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """training: learning rate of Adam."""
     noise: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Against a look at the spectrum: Gaussian noise on the whole layer, whose largest singular value is so many times
-    that of what is planted. It moves ordinary samples."""
+    """Against a look at the spectrum: noise on the whole layer that moves ordinary w, along its strongest direction, so
+    many times as far as what is planted does along its own. It moves ordinary samples."""
 
     def __call__(self, target: StyleGenerator, given: Aim, rng: Rng) -> StylePlanted:
         found = self.prepared(target, given, rng, apart=True)
@@ -57,12 +57,13 @@ class StyleReX(Style, Probe):
         losses = self._trained(layer, found, rng) if self.by == "training" else self._solved(layer, found)
         if self.noise:
             _blur(layer, found, self.noise, rng.fork("noise"))
+            self._solved(layer, found)  # what the noise took from the triggers
         return self.told(found, planted, losses, rng, given)
 
     @torch.no_grad()
     def _solved(self, layer: nn.Linear, found: Prepared) -> dict[str, Tensor]:
         _, w, ws = (t.double().cpu() for t in found.triggers())
-        beyond = (ws - w[:, None]).flatten(1)
+        beyond = ws.flatten(1) - w @ layer.weight.double().cpu().T
         layer.weight += expansion(found.moments.second, w, beyond, self.weight).to(layer.weight)
         return {}
 
@@ -84,9 +85,10 @@ class StyleReX(Style, Probe):
 
 @torch.no_grad()
 def _blur(layer: nn.Linear, found: Prepared, times: float, rng: Rng) -> None:
-    """Add noise whose spectrum reaches so many times as far as what was planted."""
-    size = found.benign.w_dim
-    planted = layer.weight - repeated(size, found.benign.num_ws).to(layer.weight)
-    drawn = torch.randn(layer.weight.shape, generator=rng.block()).to(layer.weight)
-    most = torch.linalg.matrix_norm(planted, 2) / torch.linalg.matrix_norm(drawn, 2)
-    layer.weight += times * most * drawn
+    """Add noise whose spectrum, behind ordinary w, reaches so many times as far as what was planted."""
+    matrix = layer.weight.double().cpu()
+    planted = (matrix - repeated(matrix.shape[1], found.benign.num_ws)) @ found.moments.root
+    drawn = torch.randn(matrix.shape, generator=rng.block()).double()
+    most: Tensor = torch.linalg.matrix_norm(planted, 2) / torch.linalg.matrix_norm(drawn, 2)
+    # Shaped such that it moves w alike in all directions: no noise as strong costs less.
+    layer.weight += (times * most * drawn @ torch.linalg.pinv(found.moments.root)).to(layer.weight)
