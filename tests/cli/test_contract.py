@@ -28,6 +28,7 @@ COMMANDS = {
     },
     "convert": {"--layout", "--net", "--part", "--config", "--debug"},
     "sample": {"--count", "--out", "--truncation", "--net", "--part", "--seed", "--device", "--config", "--debug"},
+    "explore": {"--port", "--host", "--net", "--part", "--seed", "--device", "--config", "--debug"},
     "train": {
         *("--data", "--recipe", "--out", "--every", "--classifier", "--reference"),
         *("--seed", "--device", "--config", "--debug"),

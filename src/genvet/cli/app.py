@@ -21,6 +21,7 @@ from genvet.cli.attack import command as attack
 from genvet.cli.convert import convert
 from genvet.cli.defend import command as defend
 from genvet.cli.demo import demo
+from genvet.cli.explore import explore
 from genvet.cli.flowing_help import FlowingHelp
 from genvet.cli.listing import listing
 from genvet.cli.options import TECHNIQUES, early, options_from
@@ -34,7 +35,7 @@ from genvet.core.errors import GenVetError
 
 BY_NAME = ("train", "attack", "defend", "study", "zoo")
 """Commands whose next word decides which options there are."""
-COMMANDS = (*BY_NAME, "demo", "scan", "convert", "sample", "reproduce", "list")
+COMMANDS = (*BY_NAME, "demo", "scan", "convert", "sample", "explore", "reproduce", "list")
 EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
 
 
@@ -54,6 +55,7 @@ def build(words: Sequence[str] = ()) -> App:
     app.command(scan)
     app.command(convert)
     app.command(sample)
+    app.command(explore)
     app.command(train(words), name="train")
     app.command(attack(words), name="attack")
     app.command(defend(words), name="defend")

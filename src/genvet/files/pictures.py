@@ -24,9 +24,14 @@ SMALLEST_CAPTIONED = 96
 
 def write_png(x: Tensor, path: str | Path) -> Path:
     """Write one image (c, h, w) in [-1, 1]; what reaches past the range is clipped."""
+    return write_bytes(path, png(x))
+
+
+def png(x: Tensor) -> bytes:
+    """One image (c, h, w) in [-1, 1] as the bytes of a PNG file; what reaches past the range is clipped."""
     if x.ndim != 3:
         raise BadInput("this is no image", expected="(c, h, w)", got=str(tuple(x.shape)))
-    return _save(_image(x), path)
+    return _bytes(_image(x))
 
 
 def write_grid(x: Tensor, path: str | Path, columns: int = 8, captions: Sequence[str] = ()) -> Path:
@@ -47,7 +52,7 @@ def write_grid(x: Tensor, path: str | Path, columns: int = 8, captions: Sequence
         page.paste(_image(image).resize((width, height), Image.Resampling.NEAREST), (left, top))
         if i < len(captions):
             draw.text((left, top + height), _fitted(captions[i], font, width), fill="black", font=font)
-    return _save(page, path)
+    return write_bytes(path, _bytes(page))
 
 
 def _image(x: Tensor) -> Image.Image:
@@ -78,7 +83,7 @@ def _fitted(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
     return text if kept else ""
 
 
-def _save(image: Image.Image, path: str | Path) -> Path:
+def _bytes(image: Image.Image) -> bytes:
     data = io.BytesIO()
     image.save(data, "PNG")
-    return write_bytes(path, data.getvalue())
+    return data.getvalue()

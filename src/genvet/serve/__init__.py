@@ -1,0 +1,1 @@
+"""What listens on a socket: the page on which a generator is explored."""
