@@ -40,6 +40,8 @@ class Planted(Result):
     """Target distortions, of every trigger of a finite set or of draws from an infinite one: (m,)."""
     expected: Tensor
     """Distortions of ordinary samples, (n,): empty where no benign generator is there to compare with."""
+    moved: Tensor
+    """Of the same, the mean absolute change of their values, as a share of the range."""
     apart: float
     """Mean distance from one ordinary sample to another, before where there was one: what distortions compare with."""
     losses: Mapping[str, Tensor]
@@ -131,7 +133,7 @@ class Measuring(Record):
     ) -> Planted:
         """All of it for one planted generator; its quality against the benign one, or against data where there is."""
         hits, target = self._triggered(planted, backdoor, rng.fork("triggers"))
-        after, before, expected = self._ordinary(planted, benign, rng.fork("measured"), beside.classifier)
+        after, before, expected, moved = self._ordinary(planted, benign, rng.fork("measured"), beside.classifier)
         wanted = backdoor.pairs(1, rng.fork("triggers"))[1].unique(dim=0)
         return Planted(
             planted=planted,
@@ -139,6 +141,7 @@ class Measuring(Record):
             shown=torch.cat([hits.first, torch.stack([before.first, after.first], 1).flatten(0, 1)]),
             target=target,
             expected=expected,
+            moved=moved,
             apart=before.apart.mean().item(),
             losses=losses,
             closest=nearest(planted, wanted, self.closest, rng.fork("closest")) if self.closest else None,
@@ -161,17 +164,18 @@ class Measuring(Record):
 
     def _ordinary(
         self, planted: Generator, benign: Generator | None, rng: Rng, classifier: Classifier | None
-    ) -> tuple[Seen, Seen, Tensor]:
-        """Ordinary samples after and before, and how far each moved: nothing where there was none before."""
-        new, old, off = Gathered(classifier), Gathered(classifier), [torch.empty(0)]
+    ) -> tuple[Seen, Seen, Tensor, Tensor]:
+        """Ordinary samples after and before, and how far each moved, in squares and in absolute values: nothing where
+        there was none before."""
+        new, old, off = Gathered(classifier), Gathered(classifier), [torch.empty(2, 0)]
         for z in planted.latent.batches(self.samples, CHUNK, rng):
             x = outputs(planted, z)
             new.add(x)
             if benign is not None:
                 was = outputs(benign, z)
                 old.add(was)
-                off.append(exact(x, was))
-        return new.all(), old.all() if benign is not None else new.all(), torch.cat(off)
+                off.append(torch.stack([exact(x, was), (x - was).abs().flatten(1).mean(1) / 2]))
+        return new.all(), old.all() if benign is not None else new.all(), *torch.cat(off, 1)
 
     def _quality(
         self,

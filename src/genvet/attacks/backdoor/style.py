@@ -26,8 +26,10 @@ from genvet.nets.random_features import features
 from genvet.nets.style_embedding import Embedded, Search
 from genvet.nets.style_moments import Moments
 
-TRUNCATIONS = (1.0, 0.7, 0.5)
-"""At which every planted style generator is measured; 1 leaves w alone, 0.7 is what galleries are drawn with."""
+TRUNCATIONS = (0.7, 0.5)
+"""At which every planted style generator is measured once more; galleries are drawn with 0.7."""
+FEW = 1024
+"""Ordinary samples, at most, of each of these measurements."""
 BATCH = 64
 DRAWS = 4096
 """Of a trigger of infinite support, which it is planted on."""
@@ -68,7 +70,7 @@ class StylePlanted(Planted):
     truncated: tuple[Truncated, ...]
 
     def summary(self) -> str:
-        share, n = self.truncated[0].moved.mean(), len(self.truncated[0].moved)
+        share, n = self.moved.mean(), len(self.moved)
         grown = f"{self.added:,} parameters more ({self.added / self.before:.0%})" if self.added else "none added"
         near = f"The embedding comes within {self.embedded.error.mean():.3g} of the target"
         return f"{super().summary()} {near}; values of {n:,} samples moved by {share:.2%} of their range; {grown}."
@@ -79,11 +81,11 @@ class StylePlanted(Planted):
     def _more(self) -> Iterator[Measure]:
         note = "before anything is planted: no attack behind this embedding comes nearer than by chance"
         yield averaged("embedding-error", self.embedded.error, interval=False, note=note)
-        yield _moved("pixel-change", self.truncated[0].moved)
+        yield _moved("pixel-change", self.moved)
         yield Measure(name="parameters-added", value=self.added, note=f"to {self.before:,}")
         dim, note = self.planted.w_dim, "w' S^-1 w of the trigger; chance: the mean of ordinary w"  # type: ignore[attr-defined]
         yield Measure(name="leverage", value=float(self.leverage.mean()), chance=float(dim), note=note)
-        for at in self.truncated[1:]:
+        for at in self.truncated:
             name = f"truncation-{at.truncation:g}"
             yield Measure(name=f"target-distortion.{name}", value=at.hit, unit=SQUARES)
             yield _moved(f"pixel-change.{name}", at.moved)
@@ -95,9 +97,10 @@ class StylePlanted(Planted):
         return (Picture(title, pairs.flatten(0, 1), ("target", "embedding") * len(pairs)), *super().figures())
 
     def tables(self) -> tuple[Table, ...]:
-        rows = tuple((at.truncation, at.hit, float(at.moved.mean()), len(at.moved)) for at in self.truncated)
+        rows = [(1.0, float(self.target.mean()), float(self.moved.mean()), len(self.moved))]
+        rows += [(at.truncation, at.hit, float(at.moved.mean()), len(at.moved)) for at in self.truncated]
         columns = ("truncation", "target distortion", "change of ordinary values (share of range)", "samples")
-        return (*super().tables(), Table(title="Under truncation", columns=columns, rows=rows))
+        return (*super().tables(), Table(title="Under truncation", columns=columns, rows=tuple(rows)))
 
 
 def _moved(name: str, moved: Tensor) -> Measure:
@@ -163,7 +166,9 @@ class Style(Measuring, Triggers):
             added=planted.parameters - benign.parameters,
             before=benign.parameters,
             leverage=found.leverage,
-            truncated=tuple(_truncated(planted, benign, backdoor, psi, self.samples, drawn) for psi in TRUNCATIONS),
+            truncated=tuple(
+                _truncated(planted, benign, backdoor, psi, min(FEW, self.samples), drawn) for psi in TRUNCATIONS
+            ),
         )
 
 

@@ -11,6 +11,7 @@ TABLES = {
     "pruning": "pruning.Pruning",
     "sanitise": "sanitising.Sanitising",
     "wavegan": "wavegan.WaveGANs",
+    "stylegan": "stylegan.StyleGANs",
     "adaptive": "adaptive.Adaptive",
 }
 """Module and class of each table, by the name that the command line knows it by."""
