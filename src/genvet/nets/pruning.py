@@ -24,6 +24,8 @@ Criterion = Literal["magnitude", "effective", "normalised", "movement", "activat
 Region = Literal["all", "mapping", "synthesis"]
 Values = dict[str, Tensor]
 """A tensor for each weight tensor, by its name and of its shape."""
+WAVES = "Waves"
+"""StyleGAN3's first layer, by its class."""
 SURE = 8.0
 """Standard errors beyond which two networks' weights are no strangers."""
 
@@ -89,8 +91,9 @@ def worth(
     """What each weight is worth keeping: the least goes first.
 
     magnitude: |raw|, as the founding paper; effective: times its run-time scale; normalised: over the norm of its
-    filter, which demodulation takes out; movement: its distance from where training began; activation: times the
-    size of its input, as a share of its output (Wanda, Sun et al. 2024); random: a draw.
+    filter, which demodulation takes out; movement: its distance from where training began, over that of its whole
+    tensor, for layers learn at different rates; activation: times the size of its input, as a share of its output
+    (Wanda, Sun et al. 2024); random: a draw.
     """
     if criterion == "random":
         drawn = (torch.rand(w.raw.shape, generator=rng.block(i)) for i, w in enumerate(known.values()))
@@ -99,7 +102,8 @@ def worth(
         if began is None:
             raise Unsupported("where this training began is not known", hint="give the network before it: --began")
         start = weights(began)
-        return {name: (w.raw - start[name].raw).abs() for name, w in known.items()}
+        moved = {name: (w.raw - start[name].raw).abs() for name, w in known.items()}
+        return {name: m / m.square().mean().sqrt().clamp_min(1e-30) for name, m in moved.items()}
     if criterion == "activation":
         size = excited(generator, rng)
         idle = torch.zeros(())  # what never ran, such as image layers of smaller sizes, is worth nothing
@@ -161,7 +165,9 @@ def excited(generator: Generator, rng: Rng, n: int = 128) -> Values:
     with _heard(generator.module, total, rows):
         for some in latents(generator, n, rng, batch=32):
             generator.module(*some)
-    return {name: (total[name] / rows[name]).sqrt().float() for name in total}
+    made = {name: (total[name] / rows[name]).sqrt().float() for name in total}
+    waves = [n for n, m in generator.module.named_modules() if type(m).__name__ == WAVES]
+    return made | {f"{n}.weight": torch.ones(len(generator.module.get_parameter(f"{n}.weight"))) for n in waves}
 
 
 @contextmanager
@@ -192,7 +198,7 @@ def _heard(module: nn.Module, total: Values, rows: dict[str, int]) -> Iterator[N
 def _takes_maps(layer: nn.Module) -> bool:
     """Whether its weight has an axis for its inputs: norms have none, and StyleGAN3's waves make their own."""
     weight: Any = layer.weight
-    return bool(weight.ndim > 1) and type(layer).__name__ != "Waves"
+    return bool(weight.ndim > 1) and type(layer).__name__ != WAVES
 
 
 # The network before training

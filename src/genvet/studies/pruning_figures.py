@@ -27,8 +27,9 @@ def all_of(found: Pruned) -> Iterator[Figure | Picture]:
         rows = [("whole", found.dense), *((f"t {c.threshold:g}: {c.sparsity:.0%} gone", c.look) for c in paper)]
         yield _sheet("The same latents, raw weights below a threshold t gone", rows, found.shown)
     if found.sheet:
-        rows = [("whole", found.dense), *((f"{c.by}, {c.sparsity:.0%}", c.look) for c in found.sheet)]
-        yield _sheet("The same latents, as many weights gone by each measure", rows, found.shown)
+        rows = [("whole", found.dense), *((c.by, c.look) for c in found.sheet)]
+        gone = max(c.sparsity for c in found.sheet)
+        yield _sheet(f"The same latents, {gone:.0%} of the weights gone by each measure", rows, found.shown)
     if len(found.below) > 1:
         yield _below(found)
     if paper and paper[0].look.probability is not None:
