@@ -102,7 +102,7 @@ def worth(
         if began is None:
             raise Unsupported("where this training began is not known", hint="give the network before it: --began")
         start = weights(began)
-        moved = {name: (w.raw - start[name].raw).abs() for name, w in known.items()}
+        moved = {name: (w.raw - start[name].raw.to(w.raw)).abs() for name, w in known.items()}
         return {name: m / m.square().mean().sqrt().clamp_min(1e-30) for name, m in moved.items()}
     if criterion == "activation":
         size = excited(generator, rng)
@@ -244,5 +244,5 @@ def kinship(generator: Generator, start: Generator) -> tuple[float, bool]:
 
 
 def _whitened(weight: Weight) -> Tensor:
-    values = weight.raw.flatten().double()
+    values = weight.raw.flatten().double().cpu()
     return (values - values.mean()) / values.std(correction=0).clamp_min(1e-12)

@@ -127,17 +127,17 @@ class Pruned(Result):
 
     def summary(self) -> str:
         known = {by: self.bearable(by) for by in self.criteria()}
-        best = max(known, key=lambda by: known[by], default=None)
+        best = max(known, key=lambda by: known[by], default="")
         rule = f"twice its Frechet distance in {self.yard.space}" if self.dense.quality else "half-way to other images"
-        told = f"Of {self.count:,} weights, {known[best]:.0%} can go by {best} before {rule}" if best else ""
-        one = self.below.get(1.0)
-        fresh = self.below_untrained.get(1.0)
-        if one is not None:
-            beside = f"; a network that was never trained: {fresh:.1%}" if fresh is not None else ""
-            told += f". A raw threshold of 1 takes {one:.1%}{beside}"
-        if "random" in known and best != "random":
-            told += f"; random masks bear {known['random']:.0%}"
-        return told + "."
+        told = [f"{self.count:,} weights."]
+        if best:
+            told.append(f"Of them {known[best]:.0%} can go by {best} before {rule}")
+            told[-1] += f"; random masks bear {known['random']:.0%}." if "random" in known and best != "random" else "."
+        if 1.0 in self.below:
+            fresh = self.below_untrained.get(1.0)
+            told.append(f"A raw threshold of 1 takes {self.below[1.0]:.1%}")
+            told[-1] += f"; of a network that was never trained, {fresh:.1%}." if fresh is not None else "."
+        return " ".join(told)
 
     def measures(self) -> tuple[Measure, ...]:
         n = len(self.yard.z)
@@ -279,7 +279,7 @@ class _Cutter:
     def by_threshold(self) -> Iterator[Cut]:
         """The paper's masks, each with random ones of the same sparsity."""
         if not equalised(self.known):
-            self.missing["thresholds"] = "raw weights are on the scale of the paper's under an equalised learning rate"
+            self.missing["thresholds"] = "raw weights are on the paper's scale under an equalised learning rate alone"
             return
         chance = self._worth("random")
         for t in track(self.config.thresholds, len(self.config.thresholds), "thresholds"):

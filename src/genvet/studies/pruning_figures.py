@@ -23,10 +23,11 @@ WHOLE = ("magnitude", "random", "channels", "random channels")
 def all_of(found: Pruned) -> Iterator[Figure | Picture]:
     """The pictures first: what the numbers are about."""
     paper = [c for c in found.by_threshold if c.by == "magnitude"]
-    if paper:
+    seen = found.dense.images.ndim == 4  # sounds make no sheet
+    if paper and seen:
         rows = [("whole", found.dense), *((f"t {c.threshold:g}: {c.sparsity:.0%} gone", c.look) for c in paper)]
         yield _sheet("The same latents, raw weights below a threshold t gone", rows, found.shown)
-    if found.sheet:
+    if found.sheet and seen:
         rows = [("whole", found.dense), *((c.by, c.look) for c in found.sheet)]
         gone = max(c.sparsity for c in found.sheet)
         yield _sheet(f"The same latents, {gone:.0%} of the weights gone by each measure", rows, found.shown)
