@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -41,6 +42,7 @@ def train(
     out: Path | None = None,
     every: Annotated[int, Parameter(validator=Number(gte=1))] = 500,
     broken: Literal["refuse", "skip"] = "refuse",
+    devices: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 1,
     classifier: Path | None = None,
     reference: Path | None = None,
     common: Common = COMMON,
@@ -65,6 +67,8 @@ def train(
     broken: str
         What becomes of pictures that cannot be read or are far too small, where a network takes images of any size:
         refuse, or skip and list them.
+    devices: int
+        GPUs of this machine (or processes, on a CPU) that share every batch.
     classifier: Path
         A classifier.safetensors whose last hidden layer is the space that quality is measured in, and which gives the
         class score; fixed random convolutions unless given.
@@ -87,10 +91,12 @@ def train(
     held_out = against(chosen, reference, samples) if reference else samples
     rate = getattr(samples, "rate", 16_000)
     engine.ready(folder)
-    keeper = Folder(folder / "resume", every, lambda step, losses, x: tell(folder, rate, step, losses, x))
+    keeper = Folder(folder / "resume", every, partial(tell, folder, rate))
     began = time.monotonic()
     try:
         with screen.progress(), kept_by(keeper), stopping(keeper):
+            if devices > 1:
+                share(chosen, given, common.seed, keeper, devices, common.device)
             trained = chosen(given, Rng(common.seed))
             seconds = round(time.monotonic() - began, 3)
             quality = measured(trained, held_out, space, common.seed)
@@ -105,6 +111,29 @@ def train(
     for path in paths:
         screen.note(f"{net}: {path}")
     return 0
+
+
+def share(recipe: Recipe, given: Any, seed: int, keeper: Folder, devices: int, device: str) -> None:
+    """The training by several processes, to its last checkpoint: from there, one process has nothing left to do."""
+    from genvet.training.team import together
+
+    batch = getattr(recipe, "batch", 0)
+    if batch % devices:
+        raise BadInput("the batch cannot be shared out", expected=f"a multiple of {devices}", got=str(batch))
+    together(devices, device.replace("cuda", "gpu"), partial(part, recipe, given, seed, keeper))
+
+
+def part(recipe: Recipe, given: Any, seed: int, keeper: Folder, rank: int, device: Any) -> None:
+    """What one of several processes does; the first keeps the checkpoints."""
+    from genvet.core.rng import Rng
+    from genvet.training.checkpoints import Onlooker, kept_by
+
+    (name,) = (f.name for f in fields(given))
+    data = getattr(given, name)
+    here = type(given)(**{name: replace(data, x=data.x.to(device))})
+    mine = Onlooker(keeper.path, keeper.every) if rank else keeper
+    with kept_by(mine), stopping(mine):
+        recipe(here, Rng(seed))
 
 
 def command(words: Sequence[str]) -> Callable[..., int]:

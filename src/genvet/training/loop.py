@@ -21,6 +21,7 @@ from genvet.core.rng import BLOCK, Rng
 from genvet.core.technique import Recipe
 from genvet.files.convert import tensor_hash
 from genvet.training.checkpoints import Keeper, State, keeper
+from genvet.training.team import team
 
 RECENT = 100
 """Steps whose mean loss the record tells."""
@@ -61,7 +62,7 @@ def run(
         for number in track(range(begun.step, steps), steps, "training", start=begun.step):
             _reseed(rng.fork("step"), number, x.device)
             for name, loss in learner.step(number).items():
-                losses.setdefault(name, []).append(loss.item())
+                losses.setdefault(name, []).append(team().mean(loss.detach()).item())
                 if not math.isfinite(losses[name][-1]):
                     raise _diverged(f"the loss of the {name} is {losses[name][-1]}", number, kept)
             if kept:
@@ -75,6 +76,8 @@ def run(
 def order(n: int, batch: int, number: int, rng: Rng) -> Tensor:
     """Which of `n` samples the batch of this step takes, (batch,): with replacement, the same whoever asks, whenever.
 
+    Of several processes, each is told its part.
+
     >>> whole = order(50, 2000, 0, Rng(1))
     >>> torch.equal(order(50, 500, 3, Rng(1)), whole[1500:])
     True
@@ -82,13 +85,14 @@ def order(n: int, batch: int, number: int, rng: Rng) -> Tensor:
     start, stop = number * batch, (number + 1) * batch
     first, last = start // BLOCK, -(-stop // BLOCK)
     drawn = [torch.randint(n, (BLOCK,), generator=rng.block(block)) for block in range(first, last)]
-    return torch.cat(drawn)[start - first * BLOCK : stop - first * BLOCK]
+    return team().share(torch.cat(drawn)[start - first * BLOCK : stop - first * BLOCK])
 
 
 def update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     """One step down this loss."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    team().average(optimiser)
     optimiser.step()
 
 
@@ -100,6 +104,8 @@ def average(kept: nn.Module, new: nn.Module, decay: float) -> None:
 
 
 def _reseed(rng: Rng, number: int, device: torch.device) -> None:
+    if team().rank:
+        rng = rng.fork(str(team().rank))
     seed = rng.block(number).initial_seed()
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
@@ -116,7 +122,8 @@ def _keep(
     judged: list[dict[str, float]],
 ) -> None:
     """A checkpoint and a picture, where it is time for them; leaves where it is asked to stop."""
-    stop = kept.stop and step < steps
+    asked = team().mean(torch.tensor(float(kept.stop)))  # all leave after the same step
+    stop = bool(asked) and step < steps
     if not (stop or step == steps or step % kept.every == 0):
         return
     regular = step == steps or step % kept.every == 0  # a stop in between leaves the record as it would have been

@@ -14,6 +14,7 @@ from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import TrainedGenerator
 from genvet.training.loop import Learner
+from genvet.training.team import team
 
 
 class Pace(Protocol):
@@ -41,9 +42,10 @@ class Rivals(Learner):
         }
 
     def latents(self, number: int) -> Tensor:
-        """The latents of batch `number`, (batch, dim)."""
+        """The latents of batch `number`, (batch, dim); of several processes, each is told its part."""
         first = number * self.batch
-        return self.generator.latent.sample(first, first + self.batch, self.rng.fork("latents")).to(self.x.device)
+        z = self.generator.latent.sample(first, first + self.batch, self.rng.fork("latents"))
+        return team().share(z).to(self.x.device)
 
     @torch.no_grad()
     def shown(self, count: int) -> Tensor:

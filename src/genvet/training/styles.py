@@ -26,6 +26,7 @@ from genvet.nets.random_features import NAME, random_features
 from genvet.nets.style_critic import StyleCritic
 from genvet.training.loop import average, order, run, update
 from genvet.training.rivals import Rivals
+from genvet.training.team import team
 
 REAL, FAKE, APART = "D(x)", "D(G(z))", "told apart"
 """What is logged beside the losses: mean scores, and the share of pairs in which the real image scores higher."""
@@ -189,7 +190,7 @@ class StyleDuel(Rivals):
         loss_g = F.softplus(-self.D(self._seen(fake), *_given(labels))).mean()
         update(self.optimisers["generator"], loss_g)
         average(self.averaged, self.G, self._decay(number))
-        self.overfit.follow(of_real, self.batch)
+        self.overfit.follow(team().mean(of_real.sign().mean()), self.batch)
         apart = (of_real > of_fake.T).float().mean()
         return {"generator": loss_g, "critic": loss_d, REAL: of_real.mean(), FAKE: of_fake.mean(), APART: apart}
 
@@ -282,9 +283,9 @@ class Overfit(nn.Module):
         self.register_buffer("share", torch.zeros(()))
 
     @torch.no_grad()
-    def follow(self, scores: Tensor, seen: int) -> None:
-        """Take in the scores of one batch of real images."""
-        self.sign.lerp_(scores.sign().mean(), 0.05)
+    def follow(self, sign: Tensor, seen: int) -> None:
+        """Take in the mean sign of the scores of a batch of real images."""
+        self.sign.lerp_(sign, 0.05)
         self.share.add_(torch.sign(self.sign - TARGET) * seen / REACTION).clamp_(0, 1)
 
 
