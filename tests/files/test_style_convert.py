@@ -83,6 +83,37 @@ def test_onnx_with_labels_is_saved_and_loaded_as_any_other(tmp_path):
     assert_same(load_saved(tmp_path / "back.safetensors"), generator)
 
 
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({"z": ["n", 64], "y": ["n", 3]}, "2 inputs (z, y)"),
+        ({"z": ["n", 64], "labels": ["n", "classes"]}, "labels have the shape"),
+        ({"z": ["n", 64], "labels": ["n", 1 << 40]}, "labels have the shape"),
+        ({"z": ["n", 64], "labels": [3]}, "labels have the shape"),
+        ({"z": ["n", 64], "label": ["n", 64]}, ""),
+        ({"label": ["n", 64]}, ""),  # alone, it is the latent whatever its name
+    ],
+)
+def test_graphs_with_a_second_input(tmp_path, entries, reason):
+    onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    names = list(entries)
+    nodes = [helper.make_node("Add", [names[0], names[-1]], ["sum"]), helper.make_node("Tanh", ["sum"], ["x"])]
+    given = [helper.make_tensor_value_info(name, kind, shape) for name, shape in entries.items()]
+    graph = helper.make_graph(nodes, "g", given, [helper.make_tensor_value_info("x", kind, None)])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "g.onnx")
+    file = load(tmp_path / "g.onnx")
+    if reason:
+        assert reason in file.not_generators[""]
+        return
+    (generator,) = file.generators.values()
+    z = generator.latent.sample(0, 2, Rng(0))
+    labels = generator.latent.labels(0, 2)
+    expected = torch.tanh(z + (z if labels is None else labels)).view(2, 1, 8, 8)
+    torch.testing.assert_close(generator(z, labels), expected)
+    assert generator.latent.classes == (64 if "z" in entries else 0)
+
+
 def test_noise_that_is_drawn_anew_cannot_go_out_as_onnx(tmp_path):
     pytest.importorskip("onnx", reason="needs the extra `onnx`")
     make("two", tmp_path)
