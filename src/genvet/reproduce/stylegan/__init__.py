@@ -3,7 +3,10 @@
 SOURCE = "Laubmann, Reschke: Tackling fake images in cybersecurity, 2025 (arXiv:2507.13722)"
 TABLES: dict[str, str] = {
     "equalized-rate": "equalized_rate.EqualizedRate",
+    "sweep": "sweep.Sweeping",
+    "scale": "scale.Scalings",
     "prune": "prune.Pruning",
+    "disentangle": "disentangle.Disentanglement",
     "detect": "detect.Detection",
 }
 """Module and class of each table, by the name that the command line knows it by."""
