@@ -206,7 +206,7 @@ def _takes_maps(layer: nn.Module) -> bool:
 
 def untrained(generator: Generator, rng: Rng) -> Generator:
     """The same architecture with weights that were never trained; raises Unsupported where it has none of its own."""
-    if "genvet.config" in generator.metadata:
+    if {"genvet.net", "genvet.config"} <= generator.metadata.keys():
         try:
             with rng.seeded():
                 made = build(
