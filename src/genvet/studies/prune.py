@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -12,37 +12,18 @@ from pydantic import Field
 from genvet.core.classifier import Classifier
 from genvet.core.data import Critic, Images
 from genvet.core.errors import BadInput, Unsupported
-from genvet.core.generator import Generator, StyleGenerator
-from genvet.core.progress import track
+from genvet.core.generator import Generator
 from genvet.core.report import Figure, Measure, Table
 from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.averages import normal_within
 from genvet.maths.quality import Estimate
-from genvet.nets.channels import Score, fitting, shrunk
-from genvet.nets.pruning import (
-    Criterion,
-    Region,
-    Values,
-    Weight,
-    began,
-    below,
-    equalised,
-    kinship,
-    least,
-    sparsity,
-    untrained,
-    weights,
-    without,
-    worth,
-)
-from genvet.nets.upkeep import Bytes, Took, race, size_of
+from genvet.nets.pruning import Region, Weight, began, below, kinship, sparsity, untrained, weights
+from genvet.nets.upkeep import Bytes, Took
 from genvet.studies import pruning_figures as figures
+from genvet.studies.cutting import By, Cut, Cutter
 from genvet.studies.measuring import Look, Yardstick
 
-By = Criterion | Literal["channels", "random channels"]
-WHOLE: dict[str, Score] = {"channels": "contribution", "random channels": "random"}
-"""What takes whole channels out, and how they are chosen."""
 DRIFTED, WORSE, DOUBTED = 0.5, 2.0, 0.5
 """Up to where a twin is borne: half-way to another image, twice the Frechet distance, half the critic's probability."""
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -56,19 +37,6 @@ class Given:
     reference: Images | None = None
     classifier: Classifier | None = None
     began: Generator | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Cut:
-    """One pruned twin, measured."""
-
-    by: By
-    sparsity: float
-    """Share of all weights that are gone."""
-    kept: int
-    look: Look
-    threshold: float | None = None
-    """Of the raw weights; None where it was cut by sparsity."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -213,15 +181,13 @@ class Prune(Probe):
         known = weights(target, self.layers)
         count = sum(w.raw.numel() for w in known.values())
         told = (rng, self.latents, self.samples, given.critic, given.reference, given.classifier)
-        yard, missing = Yardstick(target, *told), dict[str, str]()
-        start = self._start(target, given)
-        cutter = _Cutter(self, target, known, yard, start, rng, missing)
-        by_threshold = tuple(cutter.by_threshold())
-        by_share = tuple(cutter.by_share())
-        sheet = tuple(c for c in by_share if abs(c.sparsity - self.share) == cutter.nearest(by_share, c.by))
-        fresh = self._untrained(target, rng, missing)
+        yard, start = Yardstick(target, *told), self._start(target, given)
+        cutter = Cutter(target, known, yard, start, rng, whole=self.layers == "all")
+        by_threshold = tuple(cutter.by_threshold(self.thresholds))
+        by_share = tuple(cutter.by_share(self.criteria, self.sparsities))
+        fresh = self._untrained(target, rng, cutter.missing)
         raw = torch.cat([w.raw.flatten().double() for w in known.values()])
-        sizes, times = cutter.upkeep()
+        sizes, times = cutter.upkeep(self.share, self.repeats)
         return Pruned(
             count=count,
             sigma=float(raw.std()),
@@ -232,11 +198,11 @@ class Prune(Probe):
             below=self._below(known) if by_threshold else {},
             below_untrained=self._below(fresh) if fresh and by_threshold else {},
             correlation=kinship(target, start)[0] if start else None,
-            missing=missing,
+            missing=cutter.missing,
             sizes=sizes,
             times=times,
             shown=min(8, self.latents),
-            sheet=sheet,
+            sheet=tuple(self._nearest(by_share, by) for by in dict.fromkeys(c.by for c in by_share)),
         )
 
     def _start(self, target: Generator, given: Given) -> Generator | None:
@@ -249,6 +215,10 @@ class Prune(Probe):
             raise BadInput("this training did not begin with that network", expected="a correlation", got=got)
         return given.began
 
+    def _nearest(self, cuts: tuple[Cut, ...], by: str) -> Cut:
+        """Of one measure, the twin whose sparsity is nearest to the one that is shown."""
+        return min((c for c in cuts if c.by == by), key=lambda c: abs(c.sparsity - self.share))
+
     def _untrained(self, target: Generator, rng: Rng, missing: dict[str, str]) -> dict[str, Weight] | None:
         try:
             return weights(untrained(target, rng.fork("untrained")), self.layers)
@@ -258,91 +228,6 @@ class Prune(Probe):
 
     def _below(self, known: Mapping[str, Weight]) -> dict[float, float]:
         return {t: sparsity(below(known, t)) for t in self.thresholds}
-
-
-@dataclass(frozen=True, eq=False)
-class _Cutter:
-    """Makes the twins, and measures each."""
-
-    config: Prune
-    target: Generator
-    known: Mapping[str, Weight]
-    yard: Yardstick
-    start: Generator | None
-    rng: Rng
-    missing: dict[str, str]
-
-    @property
-    def count(self) -> int:
-        return sum(w.raw.numel() for w in self.known.values())
-
-    def by_threshold(self) -> Iterator[Cut]:
-        """The paper's masks, each with random ones of the same sparsity."""
-        if not equalised(self.known):
-            self.missing["thresholds"] = "raw weights are on the paper's scale under an equalised learning rate alone"
-            return
-        chance = self._worth("random")
-        for t in track(self.config.thresholds, len(self.config.thresholds), "thresholds"):
-            masks = below(self.known, t)
-            yield self._cut("magnitude", masks, t)
-            yield self._cut("random", least(chance, sparsity(masks)), t)
-
-    def by_share(self) -> Iterator[Cut]:
-        for by in track(self.config.criteria, len(self.config.criteria), "pruning by"):
-            try:
-                twins = self._channels(by) if by in WHOLE else self._masked(by)  # type: ignore[arg-type]
-                yield from twins
-            except Unsupported as error:
-                self.missing[by] = error.message
-
-    def _masked(self, by: Criterion) -> Iterator[Cut]:
-        values = self._worth(by)
-        for share in self.config.sparsities:
-            yield self._cut(by, least(values, share))
-
-    def _channels(self, by: By) -> Iterator[Cut]:
-        for share in self.config.sparsities:
-            smaller = self._smaller(by, share)
-            if smaller is not None:
-                left = sum(w.raw.numel() for w in weights(smaller).values())
-                yield Cut(by=by, sparsity=1 - left / self.count, kept=left, look=self.yard.look(smaller))
-
-    def _smaller(self, by: By, share: float) -> StyleGenerator | None:
-        if not isinstance(self.target, StyleGenerator) or self.config.layers != "all":
-            raise Unsupported("whole channels are taken out of style generators alone, all of their layers")
-        kept = fitting(self.target, share, self.rng.fork("channels"), WHOLE[by])
-        return shrunk(self.target, kept) if kept else None
-
-    def _cut(self, by: By, masks: Values, threshold: float | None = None) -> Cut:
-        twin, gone = without(self.target, masks), sparsity(masks)
-        kept = round((1 - gone) * self.count)
-        return Cut(by=by, sparsity=gone, kept=kept, look=self.yard.look(twin), threshold=threshold)
-
-    def _worth(self, by: Criterion) -> Values:
-        return worth(by, self.target, self.known, self.rng.fork("worth"), self.start)
-
-    def nearest(self, cuts: tuple[Cut, ...], by: str) -> float:
-        """How near the sparsities of one criterion come to the one that is shown."""
-        return min(abs(c.sparsity - self.config.share) for c in cuts if c.by == by)
-
-    def upkeep(self) -> tuple[dict[str, Bytes], dict[str, dict[int, Took]]]:
-        """Sizes and times of the whole network, of a masked one, and of a smaller one at the same sparsity."""
-        share = f"{self.config.share:.0%}"
-        twins = {"whole": self.target}
-        twins[f"masked, {share} by magnitude"] = without(
-            self.target, least(self._worth("magnitude"), self.config.share)
-        )
-        try:
-            if (smaller := self._smaller("channels", self.config.share)) is not None:
-                twins[f"smaller, {share} by channels"] = smaller
-        except Unsupported:
-            pass
-        sizes = {name: size_of(twin.module) for name, twin in twins.items()}
-        times: dict[str, dict[int, Took]] = {name: {} for name in twins}
-        for batch in (1, 16) if self.config.repeats else ():
-            for name, took in race(twins, batch, self.config.repeats).items():
-                times[name][batch] = took
-        return sizes, times
 
 
 def _measure(name: str, found: Estimate, n: int) -> Measure:

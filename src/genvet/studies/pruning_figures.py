@@ -10,10 +10,11 @@ import torch
 from genvet.core.report import Figure, Scalar, Table
 from genvet.core.technique import Picture
 from genvet.maths.averages import normal_within
+from genvet.studies.cutting import Cut
 from genvet.studies.measuring import Look
 
 if TYPE_CHECKING:
-    from genvet.studies.prune import Cut, Pruned
+    from genvet.studies.prune import Pruned
 
 Series = dict[str, list[list[float]]]
 SINGLE = ("magnitude", "effective", "normalised", "movement", "activation", "random")

@@ -15,7 +15,8 @@ from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
 from genvet.reproduce.experiment import FEWEST, Experiment, Line, Scale, Spread, Told, median, shown, table, values
 from genvet.reproduce.stylegan import SOURCE
 from genvet.reproduce.stylegan.networks import Styled, parent
-from genvet.studies.prune import By, Cut, Given, Prune, Pruned
+from genvet.studies.cutting import By, Cut
+from genvet.studies.prune import Given, Prune, Pruned
 
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
