@@ -151,7 +151,8 @@ def test_bad_settings_say_what_would_do() -> None:
         train(StyleGAN2, conditional=True)
     with pytest.raises(BadInput, match="makes images"):
         train(StyleGAN2, images=Images(torch.zeros(40, 1, 64), ("",) * 40))
-    assert separated({APART: 0.995}) and not separated({APART: 0.9}) and not separated({})
+    assert separated({APART: 0.995}, 1000) and not separated({APART: 0.9}, 1000) and not separated({}, 1000)
+    assert not separated({APART: 1.0}, 100)
 
 
 def test_half_precision_trains_too() -> None:

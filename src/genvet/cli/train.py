@@ -238,7 +238,7 @@ def tell(folder: Path, rate: int, step: int, losses: Mapping[str, float], x: Ten
     from genvet.training.styles import separated
 
     screen.note(f"step {step}: " + ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items()))
-    if warning := separated(losses):
+    if warning := separated(losses, step):
         screen.note(f"warning: {warning}")
     if x is not None:
         write_samples(x, folder / "samples" / f"{step:07d}.png", rate)

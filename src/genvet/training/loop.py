@@ -57,12 +57,13 @@ def run(
     kept, told = keeper(), _told(recipe, {"x": x} if labels is None else {"labels": labels, "x": x}, rng)
     begun = _restored(learner, recipe, steps, told, kept) if kept else State(0, {}, {})
     judged = list(begun.about.get("judged", []))
-    losses = {k.removeprefix("loss/"): t.tolist() for k, t in begun.tensors.items() if k.startswith("loss/")}
+    before = {k.removeprefix("loss/"): t.tolist() for k, t in begun.tensors.items() if k.startswith("loss/")}
+    losses: dict[str, list[float]] = {} if begun.step < steps else before
     with rng.fork("weights").seeded(x.device):
         for number in track(range(begun.step, steps), steps, "training", start=begun.step):
             _reseed(rng.fork("step"), number, x.device)
             for name, loss in learner.step(number).items():
-                losses.setdefault(name, []).append(team().mean(loss.detach()).item())
+                losses.setdefault(name, before.get(name, [])).append(team().mean(loss.detach()).item())
                 if not math.isfinite(losses[name][-1]):
                     raise _diverged(f"the loss of the {name} is {losses[name][-1]}", number, kept)
             if kept:

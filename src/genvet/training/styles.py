@@ -36,6 +36,8 @@ TARGET = 0.6
 """What adaptive augmentation holds the mean sign of the critic's scores of real images to."""
 REACTION = 100_000
 """Images in which adaptive augmentation can go from none to all. Unlike the paper's 500,000: runs here are short."""
+SETTLED = 500
+"""Steps in which a critic may be ahead: the generator has yet to make anything."""
 JUDGED = 1000
 """Samples behind the distance at each checkpoint; half of the images, where there are fewer."""
 FEWEST = 20
@@ -310,10 +312,10 @@ def _given(labels: Tensor | None) -> tuple[Tensor, ...]:
     return () if labels is None else (labels,)
 
 
-def separated(losses: Mapping[str, float]) -> str:
+def separated(losses: Mapping[str, float], step: int) -> str:
     """A warning where the critic tells nearly every real image from every generated one; empty otherwise."""
     apart = losses.get(APART, 0.0)
-    if apart < 0.98:
+    if apart < 0.98 or step < SETTLED:
         return ""
     return (
         f"the critic tells {apart:.1%} of pairs apart: D(x) and D(G(z)) have separated, and the generator learns "
