@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,27 @@ def test_keys_move_sliders_and_sliders_move_pictures(browser, server):
         browser.wait(f"location.hash === '#seed=5' && {RESTED}")
         assert shown(browser) == expected(server, {"seed": 5})
     assert browser.wait("document.getElementById('said').textContent").startswith("Seed 5, mean change 0.00 %")
+
+
+def test_dragging_does_not_queue_up(browser, server, monkeypatch):
+    browser.open("about:blank")
+    browser.open(server.url + "#seed=5")
+    browser.wait(f"{RESTED} && {PICTURE}")
+    asked, show = [], server.site.explorer.show
+
+    def slow(state):
+        asked.append(state.moves.get(0))
+        time.sleep(0.3)
+        return show(state)
+
+    monkeypatch.setattr(server.site.explorer, "show", slow)
+    move = "d0.value = i / 10; d0.dispatchEvent(new Event('input'))"
+    drag = f"for (let i = 1; i <= 30; i++) setTimeout(() => {{ {move} }}, 10 * i)"
+    browser.tell(f"const d0 = document.getElementById('d0'); {drag}; 0")
+    browser.wait(f"location.hash.includes('d0=3') && {RESTED}")
+    assert asked[-1] == 3.0 and len(asked) < 15
+    monkeypatch.undo()
+    assert shown(browser) == expected(server, {"seed": 5, "moves": {0: 3.0}})
 
 
 def test_every_control_is_named_and_reached_by_keys(browser, server):
