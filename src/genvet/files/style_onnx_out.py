@@ -157,8 +157,8 @@ def _second(pen: Pen, synthesis: Any, ws: list[str]) -> str:
         x = _modulated(pen, f"{name}.conv1", block.conv1, x, here, synthesis.noise)
         x = pen("Add", x, beside) if beside else x
         if hasattr(block, "torgb"):
-            beside, channels = _image(pen, f"{name}.torgb", block.torgb, x, last), len(block.torgb.bias)
-            image = pen("Add", pen.doubled(image, block.resample_filter, channels), beside) if image else beside
+            own, channels = _image(pen, f"{name}.torgb", block.torgb, x, last), len(block.torgb.bias)
+            image = pen("Add", pen.doubled(image, block.resample_filter, channels), own) if image else own
     return image
 
 
