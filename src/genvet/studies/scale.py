@@ -193,7 +193,7 @@ class Scale(Probe):
         if factor != 1:
             points = scaled(here.drawn(begin.points, begin.labels), factor)
             x = here.rendered(points, begin.labels, self.batch)
-        change, left = (x - begin.images).abs(), variety(x) / max(variety(begin.images), 1e-12)
+        change, left = _apart(x, begin.images), variety(x) / max(variety(begin.images), 1e-12)
         effect = standardised((read(x) - begin.readings)[None], begin.spread).value[0]
         return Row(way, factor, float(change.mean()), float(change.max()), left, tuple(effect.tolist())), x[0]
 
@@ -215,7 +215,12 @@ class Scale(Probe):
         """The largest change where each number of z goes to one of its two neighbours at random."""
         sides = torch.randint(0, 2, begin.points.shape, generator=rng.block()) * 2 - 1
         x = here.rendered(begin.points * (1 + sides * ROUNDING), begin.labels, self.batch)
-        return float((x - begin.images).abs().max())
+        return float(_apart(x, begin.images).max())
+
+
+def _apart(x: Tensor, other: Tensor) -> Tensor:
+    """Changes of pixels as a viewer sees them: beyond white and black there is nothing."""
+    return (x.clamp(-1, 1) - other.clamp(-1, 1)).abs()
 
 
 def _alone(layer: int, mean: Tensor) -> Callable[[Tensor, float], Tensor]:
