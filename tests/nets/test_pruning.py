@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ import torch
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import StyleGenerator
 from genvet.core.rng import Rng
+from genvet.files.convert import load_saved, save
 from genvet.maths.averages import normal_within
 from genvet.nets import dcgan, stylegan1, stylegan2, stylegan3
-from genvet.nets.channels import channels, contribution, share_of, shrunk, silenced
+from genvet.nets.channels import channels, contribution, fitting, share_of, shrunk, silenced
 from genvet.nets.pruning import began, below, kinship, least, sparsity, untrained, weights, without, worth
 from genvet.nets.weights import noised
 
@@ -145,6 +147,18 @@ def test_the_smaller_network_gives_what_the_masked_one_gives(net: str) -> None:
     assert torch.allclose(whole(z), generator(z), atol=1e-5)
 
 
+def test_the_smaller_network_can_be_kept_and_read(tmp_path: Path) -> None:
+    generator = style()
+    kept = fitting(generator, 0.5, Rng(1))
+    assert kept is not None and fitting(generator, 0.999, Rng(1)) is None
+    smaller = shrunk(generator, kept)
+    save(smaller, tmp_path / "smaller.safetensors")
+    again, z = load_saved(tmp_path / "smaller.safetensors"), generator.latent.sample(0, 3, Rng(2))
+    assert torch.equal(again(z), smaller(z)) and again.name == "stylegan2"
+    left = sum(w.raw.numel() for w in weights(again).values()) / sum(w.raw.numel() for w in weights(generator).values())
+    assert abs(left - 0.5) < 0.08
+
+
 def test_a_channel_that_nobody_hears_goes_first() -> None:
     generator = style()
     generator.module.synthesis.b8.torgb.weight[:, 5] = 0
@@ -163,5 +177,7 @@ def test_channels_that_make_no_network_are_refused() -> None:
         share_of(generator, 0.0, Rng(1))
     with pytest.raises(Unsupported, match="channels of a dcgan"):
         channels(dcgan.build(latent=4, capacity=2, size=8))
+    with pytest.raises(Unsupported, match="does not say how it is built"):
+        channels(replace(generator, metadata={}))
     with pytest.raises(Unsupported, match="no mapping"):
         weights(dcgan.build(latent=4, capacity=2, size=8), "mapping")

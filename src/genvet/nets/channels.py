@@ -46,6 +46,8 @@ def channels(generator: Generator) -> tuple[Channels, ...]:
         raise Unsupported(
             f"channels of a {generator.name} cannot be taken out", hint="it works on stylegan1 and stylegan2"
         )
+    if "genvet.config" not in generator.metadata:
+        raise Unsupported("this network does not say how it is built", hint="build or load it with genvet")
     return tuple(_sets(generator))
 
 
