@@ -50,7 +50,8 @@ def test_commands(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "kind"), [("scan", "inspection"), ("attack", "attack"), ("defend", "defence"), ("train", "recipe")]
+    ("page", "kind"),
+    [("scan", "inspection"), ("attack", "attack"), ("defend", "defence"), ("train", "recipe"), ("study", "study")],
 )
 def test_the_guide_names_every_technique(page: str, kind: str) -> None:
     """In the first cells of its tables; what is not listed there would never be found."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from shapes import discs
+from torch import nn
 
+from genvet.core.classifier import Classifier
 from genvet.core.errors import Unsupported
 from genvet.core.rng import Rng
 from genvet.engine import assess, measured
@@ -58,8 +60,6 @@ def test_a_path_is_as_long_as_the_network_is_steep() -> None:
 
 
 def here_of_identity() -> object:
-    from torch import nn
-
     from genvet.core.generator import Generator
     from genvet.core.latent import Latent
 
@@ -75,6 +75,21 @@ def test_w_and_styles_are_looked_into_as_well(knobs: dict[str, object]) -> None:
     assert all(values[name].chance is not None and "p " in values[name].note for name in SCORES)
     assert "random-conv-1" in values["path-length"].note and [f.kind for f in finding.figures] == ["heat", "scatter"]
     assert len(finding.figures[0].data["rows"]) == (6 if knobs["space"] == "w" else 5)
+
+
+def test_a_classifier_adds_its_classes_and_is_the_space_of_path_lengths() -> None:
+    module = nn.Module()
+    module.features, module.head = nn.Flatten(), nn.Linear(256, 2)
+    with torch.no_grad():  # the second class is light on the right
+        module.head.weight.copy_(torch.stack([torch.zeros(256), torch.linspace(-1, 1, 16).repeat(16)]))
+        module.head.bias.zero_()
+    judge = Classifier(module=module.eval(), shape=(1, 16, 16), classes=("left", "right"), name="toy")
+    result, finding = measured(Disentangle(samples=400, turns=9, paths=20), discs(8), Given(judge))
+    assert isinstance(result, Disentangled)
+    best = {named.factor: named for named in result.named}
+    assert best["class right"].dimension == "z[1]" and best["class right"].value.value > 0.5
+    note = next(m.note for m in finding.measures if m.name == "path-length")
+    assert "the last hidden layer of the toy" in note and "2 classes" in note
 
 
 def test_a_generator_that_always_gives_the_same_is_told() -> None:
