@@ -8,5 +8,6 @@ TABLES: dict[str, str] = {
     "prune": "prune.Pruning",
     "disentangle": "disentangle.Disentanglement",
     "detect": "detect.Detection",
+    "cross-resolution": "cross_resolution.CrossResolution",
 }
 """Module and class of each table, by the name that the command line knows it by."""
