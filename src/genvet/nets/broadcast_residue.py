@@ -1,4 +1,4 @@
-"""What a dense layer does in the place where a style generator repeats w, besides repeating it."""
+"""The directions of w that a style generator answers to beyond others: in the place where it repeats w, and behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from genvet.core.generator import StyleGenerator
 from genvet.maths.descent import descend
-from genvet.nets.style_mapping import repeated
+from genvet.nets.affines import read_by_all
+from genvet.nets.style_mapping import Mapping, repeated
 from genvet.nets.style_moments import Moments
 
 MOST = 10
@@ -18,15 +19,16 @@ MOST = 10
 
 @dataclass(frozen=True, eq=False)
 class Residue:
-    """The singular vectors of R = W - tile(I), by the weights alone or by how ordinary w are moved."""
+    """The singular vectors of a matrix that reads w: of R = W - tile(I), by the weights alone or by how ordinary w are
+    moved; or of all style layers."""
 
     by: str
     matrix: Tensor
-    """R, (num_ws * w_dim, w_dim), in double."""
+    """(outputs, w_dim), in double; R's outputs are num_ws * w_dim."""
     singular: Tensor
     """The largest first, (w_dim,)."""
     left: Tensor
-    """In w+, a column for each: (num_ws * w_dim, w_dim)."""
+    """A column for each: (outputs, w_dim)."""
 
     @property
     def ratios(self) -> Tensor:
@@ -55,6 +57,23 @@ def residue(layer: nn.Linear, times: int, moments: Moments) -> Residue:
     matrix = matrix - repeated(matrix.shape[1], times).double()
     found = [_decomposed("weights", matrix, matrix), _decomposed("moved", matrix, matrix @ moments.root)]
     return max(found, key=lambda r: r.gap)
+
+
+def styles(generator: StyleGenerator) -> Residue | None:
+    """The singular vectors of all layers that read w, below one another: random weights have no gap, and trained ones
+    hardly. None where no layer is known to read it."""
+    matrix = read_by_all(generator)
+    return _decomposed("styles", matrix, matrix) if len(matrix) > matrix.shape[1] else None
+
+
+def mapped(generator: StyleGenerator) -> tuple[Residue, ...]:
+    """The singular vectors of each layer of the mapping, by its name; none where it is no chain of dense layers."""
+    mapping = generator.module.mapping
+    if not isinstance(mapping, Mapping):
+        return ()
+    layers = [(f"mapping.fc{i}", mapping.get_submodule(f"fc{i}").weight) for i in range(mapping.layers)]
+    matrices = [(name, weight.detach().double().cpu()) for name, weight in layers]  # type: ignore[operator]
+    return tuple(_decomposed(name, matrix, matrix) for name, matrix in matrices)
 
 
 def _decomposed(by: str, matrix: Tensor, seen: Tensor) -> Residue:

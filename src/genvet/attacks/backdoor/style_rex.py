@@ -18,6 +18,7 @@ from genvet.core.generator import StyleGenerator
 from genvet.core.rng import Rng
 from genvet.core.technique import Probe
 from genvet.maths.expansion import expansion
+from genvet.nets.affines import fold
 from genvet.nets.style_mapping import repeated
 
 
@@ -48,6 +49,10 @@ class StyleReX(Style, Probe):
     """Against a look at the spectrum: noise on the whole layer that moves ordinary w, along its strongest direction, so
     many times as far as what is planted does along its own. It moves ordinary samples."""
 
+    fold: bool = False
+    """Against a look at the layers: the dense layer is worked into those that read w. No layer is added then, and every
+    image stays what it was."""
+
     def __call__(self, target: StyleGenerator, given: Aim, rng: Rng) -> StylePlanted:
         found = self.prepared(target, given, rng, apart=True)
         module = copy.deepcopy(target.module).expand_broadcast().eval().requires_grad_(False)  # type: ignore[operator]
@@ -58,6 +63,9 @@ class StyleReX(Style, Probe):
         if self.noise:
             _blur(layer, found, self.noise, rng.fork("noise"))
             self._solved(layer, found)  # what the noise took from the triggers
+        if self.fold:
+            fold(planted)
+            planted = replace(planted, metadata=target.metadata)
         return self.told(found, planted, losses, rng, given)
 
     @torch.no_grad()

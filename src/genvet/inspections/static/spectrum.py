@@ -14,16 +14,17 @@ from genvet.core.modelfile import Evidence
 from genvet.core.report import Figure, Measure, Table
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Picture, Probe, Result
-from genvet.nets.broadcast_residue import Residue, asked, mapped_there, residue
-from genvet.nets.style_mapping import Linear, Mapping
+from genvet.nets.broadcast_residue import Residue, asked, mapped, mapped_there, residue, styles
 from genvet.nets.style_moments import Moments
 
 SHOWN = 30
 """Singular values in a figure."""
 WAYS = (1, -1)
-VIEWS = ("from the mean", "from its w", "from its z")
-"""Columns: the mean of w moved along the direction; the w that the direction is for, through the layer; and the z whose
-w is likest that one, through the whole network. Each both ways."""
+VIEWS = ("from its w", "from its z", "from the mean")
+"""Columns: the w that the direction is for; the z whose w is likest that one; and, of a dense layer, the mean of w
+moved along the direction. Each both ways."""
+REACHES = (0.5, 1.0, 1.5, 2.0, 3.0)
+"""How far the mean of w is moved along the mapping's strongest direction, in mean distances of w from it."""
 LOW_RANK = 2.0
 """Factor between neighbouring singular values from which on a residue counts as one of low rank. Noise shows 1.1."""
 NONE = 1e-6
@@ -39,20 +40,23 @@ class Spectrum(Result):
     size: float
     """How far ordinary w are moved by it, over how far they lie apart."""
     residue: Residue | None
+    styles: Residue | None
+    """What all layers listen to that read w, this one included; None where they are not known."""
     decoded: Tensor
     """For each direction, each view both ways: (n, *shape)."""
     captions: tuple[str, ...]
     latents: tuple[tuple[str, Tensor], ...]
     shares: Tensor
     """Of each direction, how its squares fall on the layers of the synthesis: (k, num_ws)."""
-    mapping: tuple[tuple[str, float, float], ...]
-    """Of each layer: its name, its largest singular value over the median one, and that of random weights."""
+    mapping: tuple[Residue, ...]
+    """Of each layer of the mapping, the first to the last."""
+    towards: Tensor
+    """What the mean of w gives, moved along what the last of them writes most: (n, *shape)."""
 
     def summary(self) -> str:
-        if not self.dense:
-            return "Nothing stands where w is repeated: no dense layer hides anything there." + self._mapped()
         if self.residue is None:
-            return "A dense layer stands where w is repeated, and repeats it exactly." + self._mapped()
+            what = "A dense layer stands where w is repeated, and repeats it exactly."
+            return (what if self.dense else "Nothing stands where w is repeated.") + self._elsewhere()
         what = "directions stand" if self.residue.rank > 1 else "direction stands"
         return (
             f"A dense layer stands where w is repeated, and moves ordinary w by {self.size:.2g} of what lies between "
@@ -60,21 +64,32 @@ class Spectrum(Result):
             "they show what it hides."
         )
 
-    def _mapped(self) -> str:
-        if not self.mapping:
-            return ""
-        name, first, random = max(self.mapping, key=lambda row: row[1] / row[2])
-        return f" Of the mapping, {name} is the most concentrated: {first / random:.2g} times random weights."
+    def _elsewhere(self) -> str:
+        said = ""
+        if self.styles is not None:
+            said += (
+                f" The layers that read w listen to {self.styles.rank} of its directions {self.styles.gap:.2g} times"
+            )
+            said += " as much as to the next (random weights: about 1)."
+        if self.mapping:
+            odd = max(self.mapping, key=lambda layer: layer.gap)
+            said += f" Of the mapping, {odd.by} has the largest gap: {odd.gap:.2g}."
+        return said
 
     def measures(self) -> tuple[Measure, ...]:
         gap = None if self.residue is None else self.residue.gap
-        ratio = max((first / random for _, first, random in self.mapping), default=None)
-        note = "training concentrates layers too: no population tells them apart by this"
+        gaps = [layer.gap for layer in self.mapping]
         return (
             Measure(name="residue", value=self.size, chance=0.0, note="of a dense layer where w is repeated"),
             Measure(name="gap", value=gap, chance=1.0, note="largest factor between singular values in a row"),
             Measure(name="rank", value=None if self.residue is None else float(self.residue.rank), note="before it"),
-            Measure(name="mapping", value=ratio, chance=1.0, note=note),
+            Measure(
+                name="styles",
+                value=None if self.styles is None else self.styles.gap,
+                chance=1.0,
+                note="the same of all layers that read w, dense layer included",
+            ),
+            Measure(name="mapping", value=max(gaps, default=None), chance=1.0, note="the same of one of its layers"),
         )
 
     def evidence(self) -> tuple[Evidence, ...]:
@@ -85,43 +100,52 @@ class Spectrum(Result):
         return (Evidence(rule="weights.broadcast", message=said, place="broadcast.weight"),)
 
     def figures(self) -> tuple[Figure | Picture, ...]:
-        if self.residue is None:
-            return ()
-        told = (
-            "A row for each direction: the mean of w moved along it; what the layer makes of the w that it is for; and "
-            "what the network makes of the nearest z. Each both ways: one of them is meant."
-        )
-        columns = len(WAYS) * len(VIEWS)
-        values = self.residue.singular[:SHOWN].clamp_min(1e-12).tolist()
-        series = {self.residue.by: [list(range(1, len(values) + 1)), values]}
-        data = {"series": series, "x": "rank", "y": "singular value", "log": "y"}
-        bars = {"labels": [str(i) for i in range(self.shares.shape[1])], "values": self.shares[0].tolist()}
-        return (
-            Picture("Hidden where w is repeated", self.decoded, self.captions, told, columns),
-            Figure(kind="curve", title="What the layer does besides repeating w", data=data),
-            Figure(kind="bars", title="Layers of the synthesis that the first direction writes to", data=bars),
-        )
+        made: list[Figure | Picture] = []
+        if len(self.decoded):
+            dense = "; and the mean of w moved along it" * (self.residue is not None)
+            told = f"For each direction: the w that it is for, the nearest w that some z has{dense}. Each both ways."
+            columns = len(self.decoded) // max(len(self.latents) // len(WAYS), 1)
+            made.append(Picture("What the strongest directions of w give", self.decoded, self.captions, told, columns))
+        if len(self.towards):
+            told = (
+                "The mean of w, moved along what the mapping's last layer writes most: both ways, farther and farther."
+            )
+            made.append(Picture("Along the mapping's strongest direction", self.towards, (), told, len(REACHES)))
+        named = {"dense layer": self.residue, "style layers": self.styles} | {r.by: r for r in self.mapping[-4:]}
+        series = {name: _ranks(r) for name, r in named.items() if r is not None}
+        if series:
+            data = {"series": series, "x": "rank", "y": "singular value over the median", "log": "y"}
+            made.append(Figure(kind="curve", title="Directions of w, by how much is made of them", data=data))
+        if len(self.shares):
+            bars = {"labels": [str(i) for i in range(self.shares.shape[1])], "values": self.shares[0].tolist()}
+            title = "Layers of the synthesis that the first direction writes to"
+            made.append(Figure(kind="bars", title=title, data=bars))
+        return tuple(made)
 
     def tables(self) -> tuple[Table, ...]:
         rows = tuple((what, " ".join(f"{v:.6g}" for v in z.tolist())) for what, z in self.latents)
         found = (Table(title="Latents that the directions are for", columns=("direction", "z"), rows=rows),) * bool(
             rows
         )
-        columns = ("layer", "largest over median singular value", "of random weights")
-        mapped = (Table(title="Layers of the mapping", columns=columns, rows=self.mapping),) * bool(self.mapping)
-        return found + mapped
+        every = [r for r in (self.residue, self.styles, *self.mapping) if r is not None]
+        spectra = tuple(
+            (r.by, r.gap, r.rank, float(r.singular[0] / r.singular.median().clamp_min(1e-12))) for r in every
+        )
+        columns = ("matrix", "gap", "directions before it", "largest over median singular value")
+        return (*found, Table(title="Spectra", columns=columns, rows=spectra))
 
     @property
     def queries(self) -> int:
-        return len(self.decoded)
+        return len(self.decoded) + len(self.towards)
 
 
 class InspectSpectrum(Probe):
     """Decodes what a dense layer adds where a style generator repeats w: the picture that it hides.
 
-    Singular vectors of W - tile(I), by the weights and by how they move ordinary w, whichever stand out more. For
-    generators without such a layer it says how concentrated the layers of the mapping are, which is no proof of
-    anything: what is planted inside the mapping leaves nothing here that training does not.
+    Singular vectors of W - tile(I), by the weights and by how they move ordinary w, whichever stand out more. Where no
+    such layer is left, those of all layers that read w: one that was worked into them leaves one direction that all of
+    them listen to. And those of the mapping's layers: what was trained into it afterwards may stand out there. Training
+    itself concentrates layers too, so that these two prove nothing without a population.
     """
 
     source: ClassVar[str] = (
@@ -134,7 +158,8 @@ class InspectSpectrum(Probe):
     }
     signals: ClassVar[dict[str, str]] = {
         "residue": "a dense layer that does more than to repeat w",
-        "gap": "a dense layer that moves w along few directions",
+        "styles": "layers that read w and listen to few of its directions more than to all others",
+        "mapping": "a layer of the mapping that writes few directions more than all others",
     }
 
     count: int = Field(default=16_384, ge=2)
@@ -147,60 +172,72 @@ class InspectSpectrum(Probe):
     """Steps of each of these searches."""
 
     def __call__(self, target: StyleGenerator, given: Nothing, rng: Rng) -> Spectrum:
-        layer, mapped = target.dense_broadcast, concentrated(target)
-        nothing = (torch.empty(0, *target.shape), (), (), torch.empty(0, target.num_ws), mapped)
-        if layer is None:
-            return Spectrum(False, 0.0, None, *nothing)
         moments = Moments.of(target, self.count, rng.fork("moments"))
-        found = residue(layer, target.num_ws, moments)  # type: ignore[arg-type]
-        apart = (target.num_ws * moments.covariance.trace()).sqrt().clamp_min(1e-12)
-        size = float((found.matrix @ moments.second @ found.matrix.T).trace().clamp_min(0).sqrt() / apart)
-        if not size > NONE:
-            return Spectrum(True, size, None, *nothing)
-        return self._shown(target, found, moments, size, mapped, rng)
+        found, size = _dense(target, moments)
+        behind = styles(target)
+        picked = found or behind
+        decoded, latents = self._decoded(target, picked, found is not None, moments, rng)
+        shares = torch.empty(0, target.num_ws)
+        if found is not None:
+            shares = found.left[:, : found.rank].T.view(-1, target.num_ws, target.w_dim).square().sum(2).float()
+        views = VIEWS if found else VIEWS[:2]
+        captions = tuple(f"{i + 1}, {view}" for i in range(len(latents) // 2) for view in views for _ in WAYS)
+        dense = target.dense_broadcast is not None
+        layers = mapped(target)
+        towards = _towards(target, layers[-1], moments) if layers else torch.empty(0, *target.shape)
+        return Spectrum(dense, size, found, behind, decoded, captions, latents, shares, layers, towards)
 
-    def _shown(
-        self, target: StyleGenerator, found: Residue, moments: Moments, size: float, mapped: Any, rng: Rng
-    ) -> Spectrum:
-        """With the pictures of the directions that stand out."""
+    def _decoded(
+        self, target: StyleGenerator, found: Residue | None, dense: bool, moments: Moments, rng: Rng
+    ) -> tuple[Tensor, tuple[tuple[str, Tensor], ...]]:
+        """Pictures of the directions that stand out, and the latents that they are for."""
+        if found is None:
+            return torch.empty(0, *target.shape), ()
         x, latents = [], []
         starts = target.latent.sample(0, self.starts, rng.fork("starts"))
-        directions = range(min(self.shown, found.rank))
-        for i in directions:
+        for i in range(min(self.shown, found.rank) if found.gap >= LOW_RANK else 1):
             w = torch.stack([asked(found, i, moments, way) for way in WAYS])
             z = torch.stack([mapped_there(target, wanted, moments, starts, self.steps) for wanted in w])
-            x.append(_decoded(target, found, i, moments, w, z))
+            x.append(_pictures(target, w, z))
+            if dense:
+                x.append(_moved(target, torch.outer(w @ found.along(i), found.left[:, i]), moments))
             latents += [(f"{i + 1}, {sign}", one) for sign, one in zip("+-", z, strict=True)]
-        captions = tuple(f"{i + 1}, {view}" for i in directions for view in VIEWS for _ in WAYS)
-        shares = found.left[:, : self.shown].T.view(-1, target.num_ws, target.w_dim).square().sum(2).float()
-        return Spectrum(True, size, found, torch.cat(x), captions, tuple(latents), shares, mapped)
+        return torch.cat(x), tuple(latents)
+
+
+def _dense(target: StyleGenerator, moments: Moments) -> tuple[Residue | None, float]:
+    """What a dense layer does besides repeating w, and how far that moves ordinary w, over how far they are apart."""
+    if target.dense_broadcast is None:
+        return None, 0.0
+    found = residue(target.dense_broadcast, target.num_ws, moments)  # type: ignore[arg-type]
+    apart = (target.num_ws * moments.covariance.trace()).sqrt().clamp_min(1e-12)
+    size = float((found.matrix @ moments.second @ found.matrix.T).trace().clamp_min(0).sqrt() / apart)
+    return (found if size > NONE else None), size
 
 
 @torch.inference_mode()
-def _decoded(target: StyleGenerator, found: Residue, number: int, moments: Moments, w: Tensor, z: Tensor) -> Tensor:
-    """One direction in all views: each of both w (2, w_dim) and z (2, dim), (6, *shape)."""
-    on, shape = target.device, (len(w), target.num_ws, target.w_dim)
-    moved = torch.outer(w @ found.along(number), found.left[:, number])
-    away = (moments.mean.repeat(target.num_ws) + moved).view(shape).float()
-    through = target.broadcast(w.float().to(on))
-    labels = target.labels_of(torch.zeros(len(z), dtype=torch.long))
-    views = target.synthesis(away.to(on)), target.synthesis(through), target(z.to(on), labels)
-    return torch.cat(views).float().cpu()
+def _pictures(target: StyleGenerator, w: Tensor, z: Tensor) -> Tensor:
+    """What both w (2, w_dim) give, and what both z (2, dim) give: (4, *shape)."""
+    on, labels = target.device, target.labels_of(torch.zeros(len(z), dtype=torch.long))
+    through = target.synthesis(target.broadcast(w.float().to(on)))
+    return torch.cat([through, target(z.to(on), labels)]).float().cpu()
 
 
-def concentrated(target: StyleGenerator) -> tuple[tuple[str, float, float], ...]:
-    """Of each layer of the mapping, the largest singular value over the median, and that of random weights."""
-    mapping = target.module.mapping
-    if not isinstance(mapping, Mapping):
-        return ()
-    layers = [(name, layer) for name, layer in mapping.named_children() if isinstance(layer, Linear)]
-    found = []
-    for i, (name, layer) in enumerate(layers):
-        drawn = torch.randn(layer.weight.shape, generator=Rng(0, "random weights").block(i))
-        found.append((f"mapping.{name}", _concentration(layer.weight.detach().cpu()), _concentration(drawn)))
-    return tuple(found)
+@torch.inference_mode()
+def _moved(target: StyleGenerator, by: Tensor, moments: Moments) -> Tensor:
+    """Images of the mean of w, moved in w+ by (n, num_ws * w_dim)."""
+    ws = (moments.mean.repeat(target.num_ws) + by).view(-1, target.num_ws, target.w_dim).float()
+    return target.synthesis(ws.to(target.device)).float().cpu()
 
 
-def _concentration(weight: Tensor) -> float:
-    singular = torch.linalg.svdvals(weight.double())
-    return float(singular[0] / singular.median().clamp_min(1e-12))
+def _ranks(found: Residue) -> list[list[float]]:
+    values = found.singular[:SHOWN] / found.singular.median().clamp_min(1e-9 * float(found.singular[0]))
+    return [list(map(float, range(1, len(values) + 1))), values.clamp_min(1e-3).tolist()]
+
+
+@torch.inference_mode()
+def _towards(target: StyleGenerator, last: Residue, moments: Moments) -> Tensor:
+    """Images of the mean of w, moved along what the last layer writes most: a row each way, (2 * reaches, *shape)."""
+    step = moments.covariance.trace().sqrt() * last.left[:, 0]
+    w = torch.stack([moments.mean + way * reach * step for way in WAYS for reach in REACHES]).float()
+    return target.synthesis(target.broadcast(w.to(target.device))).float().cpu()
