@@ -19,7 +19,7 @@ NETWORKS: tuple[Network, ...] = ("MNIST DCGAN", "CIFAR10 DCGAN")
 ATTACKS: tuple[Attack, ...] = ("red", "rex", "trail")
 MEASURES = ("target-distortion", "expected-distortion")
 
-FEWER = "Five triggers of ReD and ReX on MNIST, three on CIFAR and of TrAIL on MNIST; TrAIL on CIFAR is left out."
+FEWER = "Five triggers of ReD and ReX on MNIST and three on CIFAR; of TrAIL, three on MNIST at three lambdas, and none on CIFAR."
 
 
 class TradeOff(Experiment):
@@ -38,7 +38,9 @@ class TradeOff(Experiment):
             for attack in ATTACKS
             for weight in WEIGHTS
             for measure in MEASURES
-            if (attack, measure) != ("trail", "expected-distortion") and _triggers(scale, network, attack)
+            if (attack, measure) != ("trail", "expected-distortion")
+            and _triggers(scale, network, attack)
+            and _asked(scale, attack, weight)
         ]
         differs = (
             *scales.differs(scale),
@@ -56,10 +58,15 @@ def _swept(scale: Scale) -> Iterator[Cell]:
     effort = Effort(samples=scales.effort(scale).samples, judged=0)
     for attacks in (ATTACKS[:2], ATTACKS[2:]):  # what trains from fresh weights takes ten times as long: last
         for number, network, weight, attack in product(range(1, 6), NETWORKS, weights, attacks):
-            if number <= _triggers(scale, network, attack):
+            if number <= _triggers(scale, network, attack) and _asked(scale, attack, weight):
                 more = {} if weight == 1.0 else {"weight": weight}
                 plant = scales.plant(network, attack, scale, (1, number), **more)
                 yield Scored(plant=plant, judge=scales.judge(plant.parent.data, scale), effort=effort)
+
+
+def _asked(scale: Scale, attack: str, weight: float) -> bool:
+    """Whether this lambda is tried: at small, three of seven for what trains from fresh weights."""
+    return scale != "small" or attack != "trail" or weight in (WEIGHTS[0], 1.0, WEIGHTS[-1])
 
 
 def _triggers(scale: Scale, network: Network, attack: str) -> int:

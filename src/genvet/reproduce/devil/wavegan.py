@@ -142,6 +142,7 @@ class WaveGANs(Experiment):
             "the target and with the network: compare the two attacks.",
             "The target is aimed at before the post-filter, by the sound that the filter brings nearest to it: how "
             "near that comes is the floor of the target distortion.",
+            "The Frechet distance is of log spectrograms: faint noise in silence, which hardly moves a sample, counts.",
             *((SHORT,) if scale == "small" else ()),
         )
         return Told((table(self.title, ("attack", "measure"), lines),), tuple(_claims(done)), (), differs)
