@@ -19,7 +19,7 @@ NETWORKS: tuple[Network, ...] = ("MNIST DCGAN", "CIFAR10 DCGAN")
 ATTACKS: tuple[Attack, ...] = ("red", "rex", "trail")
 MEASURES = ("target-distortion", "expected-distortion")
 
-FEWER = "Five triggers of ReD and ReX on MNIST and three on CIFAR; of TrAIL, three on MNIST at three lambdas, and none on CIFAR."
+FEWER = "ReD and ReX: five triggers on MNIST, three on CIFAR. TrAIL: three on MNIST at three lambdas, none on CIFAR."
 
 
 class TradeOff(Experiment):
