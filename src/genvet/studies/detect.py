@@ -149,7 +149,7 @@ class Detect(Probe):
     criterion: Literal["magnitude", "normalised", "activation", "random"] = "magnitude"
     """By which weights go; magnitude is the paper's."""
     channels: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """The share that goes as whole channels of a style generator; 0 for none."""
+    """The share that goes as whole channels, of a style generator whose channels hold as much; 0 for none."""
     quality: Annotated[int, Field(ge=1, le=100)] = 75
     """Of JPEG."""
     resize: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -175,8 +175,8 @@ class Detect(Probe):
         halves = (real[: n // 2], real[n // 2 :]), {CONTROL: (test[: m // 2], test[m // 2 :])}
         readings += self._read(given, *halves, rng.fork("control"))
         shown = {"real": test[:SHOWN], **{name: fake[:SHOWN] for name, (_, fake) in kinds.items()}}
-        count = n + m * (1 + len(list(pruned)) + bool(self._smaller_name(target)))
-        return Detected(readings=tuple(readings), learned=n, tested=m, drawn=count, shown=shown, pruned=pruned)
+        drawn_in_all = n + m * (1 + sum(name.startswith(("pruned", "channels")) for name in kinds))
+        return Detected(readings=tuple(readings), learned=n, tested=m, drawn=drawn_in_all, shown=shown, pruned=pruned)
 
     def _real(self, target: Generator, given: Given, rng: Rng) -> tuple[Tensor, Tensor]:
         """Real images to learn from, and others to be tested on, in eight bits as the generated ones."""
@@ -196,17 +196,11 @@ class Detect(Probe):
         known = weights(target)
         values = worth(self.criterion, target, known, rng.fork("worth"))
         for share in self.sparsities:
-            yield share, f"pruned {share:.0%}", without(target, least(values, share))
-        if name := self._smaller_name(target):
-            assert isinstance(target, StyleGenerator)
+            yield share, f"pruned {_percent(share)}", without(target, least(values, share))
+        if isinstance(target, StyleGenerator) and target.name in ("stylegan1", "stylegan2") and self.channels:
             kept = fitting(target, self.channels, rng.fork("channels"))
-            if kept is None:
-                raise Unsupported(f"no {self.channels:.0%} of the weights are in channels", hint="take --channels 0")
-            yield 0.0, name, shrunk(target, kept)
-
-    def _smaller_name(self, target: Generator) -> str:
-        fits = isinstance(target, StyleGenerator) and target.name in ("stylegan1", "stylegan2") and self.channels
-        return f"channels {self.channels:.0%}" if fits else ""
+            if kept is not None:
+                yield 0.0, f"channels {_percent(self.channels)}", shrunk(target, kept)
 
     def _draw(self, generator: Generator, n: int, rng: Rng) -> Tensor:
         """Images of a twin, of latents that no detector has learned from."""
@@ -219,7 +213,7 @@ class Detect(Probe):
 
     def _changes(self, target: Generator) -> dict[str, Change]:
         """What may happen to real and generated images alike."""
-        changes: dict[str, Change] = {f"resized {self.resize:.0%}": lambda x: resized(x, self.resize)}
+        changes: dict[str, Change] = {f"resized {_percent(self.resize)}": lambda x: resized(x, self.resize)}
         if target.shape[0] in (1, 3):
             changes = {f"JPEG {self.quality}": lambda x: jpeg(x, self.quality), **changes}
         return {**changes, "greyscale": greyed} if target.shape[0] > 1 else changes
@@ -245,6 +239,11 @@ class Detect(Probe):
                     n=len(real),
                     off=miscalibration(*told),
                 )
+
+
+def _percent(share: float) -> str:
+    """Two shares that differ have two names."""
+    return f"{100 * share:.5g}%"
 
 
 def _cells(rows: Iterable[Iterable[Any]]) -> tuple[tuple[Scalar, ...], ...]:
