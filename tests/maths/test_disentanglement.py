@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Lasso
 from sklearn.metrics import mutual_info_score
 
 from genvet.core.rng import Rng
 from genvet.maths.disentanglement import (
     BINS,
+    PENALTY,
     dci,
     disentanglement,
     importances,
+    lasso,
     mig,
     mutual_information,
     random_turn,
@@ -61,6 +64,17 @@ def test_one_coordinate_a_factor_scores_high_and_a_turned_basis_low() -> None:
     assert torch.allclose(turn @ turn.T, torch.eye(6), atol=1e-5)
     for score in (mig, sap):
         assert score(x, y) > 0.3 and score(x @ turn, y) < score(x, y) / 2
+
+
+def test_the_lasso_is_that_of_scikit_learn_where_codes_are_tangled_too() -> None:
+    x = codes(d=12) @ torch.randn(12, 12, generator=Rng(5).block())
+    y = one_each(x)
+    x, y = ((t - t.mean(0)) / t.std(0) for t in (x.double(), y.double()))
+    sizes, predict = lasso(x, y)
+    for j in range(y.shape[1]):
+        theirs = Lasso(alpha=PENALTY, fit_intercept=False, max_iter=100_000, tol=1e-10).fit(x.numpy(), y[:, j].numpy())
+        assert np.allclose(sizes[:, j].numpy(), np.abs(theirs.coef_), atol=1e-4)
+        assert np.allclose(predict(x)[:, j].numpy(), theirs.predict(x.numpy()), atol=1e-3)
 
 
 def test_boosted_trees_see_what_is_not_linear() -> None:
