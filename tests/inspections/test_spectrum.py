@@ -11,6 +11,7 @@ from genvet.attacks.backdoor.objective import Aim
 from genvet.attacks.backdoor.style_red import StyleReD
 from genvet.attacks.backdoor.style_rex import StyleReX
 from genvet.core.data import Images
+from genvet.core.errors import Unsupported
 from genvet.core.generator import StyleGenerator
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing
@@ -140,3 +141,18 @@ def test_a_scan_says_it_aloud(benign: StyleGenerator, tmp_path: Path) -> None:
     save(benign, tmp_path / "clean.safetensors")
     clean = scan(tmp_path / "clean.safetensors", only=["static.spectrum"], depth="quick")
     assert str(clean.verdict.severity) == "info"
+
+
+def test_odd_networks_are_no_trouble() -> None:
+    """One number in w, one layer in the mapping, labels, weights that are not numbers."""
+    thin = stylegan2.build(size=4, channels=1, z_dim=2, w_dim=1, channel_base=8, channel_max=2, mapping_layers=1)
+    found = InspectSpectrum(count=64, steps=2, starts=1)(thin, Nothing(), Rng(1))
+    assert found.size == 0 and found.mapping[0].gap == 1
+    labelled = stylegan2.build(**SMALL, mapping_layers=2, classes=3, dense_broadcast=True, rng=Rng(2))
+    with torch.no_grad():
+        labelled.module.broadcast.weight[:, 0] += 1
+    assert InspectSpectrum(count=64, steps=2, starts=2)(labelled, Nothing(), Rng(1)).evidence()
+    with torch.no_grad():
+        labelled.module.broadcast.weight[0, 0] = torch.nan
+    with pytest.raises(Unsupported, match="not numbers"):
+        InspectSpectrum(count=64, steps=2, starts=2)(labelled, Nothing(), Rng(1))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from genvet.core.errors import Unsupported
 from genvet.core.generator import StyleGenerator
 from genvet.maths.descent import descend
 from genvet.nets.affines import read_by_all
@@ -33,18 +34,28 @@ class Residue:
     @property
     def ratios(self) -> Tensor:
         """Of neighbouring singular values, the first few."""
-        some = self.singular[: MOST + 1].clamp_min(1e-9 * float(self.singular[0]))
+        some = self.singular[: MOST + 1].clamp_min(1e-9 * float(self.singular[0]) + 1e-30)
         return some[:-1] / some[1:]
 
     @property
     def gap(self) -> float:
         """The largest of these: near 1 for noise, without bound for a residue of low rank."""
-        return float(self.ratios.max())
+        return float(self.ratios.max()) if len(self.ratios) else 1.0
 
     @property
     def rank(self) -> int:
         """How many directions are before it."""
-        return int(self.ratios.argmax()) + 1
+        return int(self.ratios.argmax()) + 1 if len(self.ratios) else 1
+
+    @property
+    def median(self) -> float:
+        """Of the singular values, but no less than rounding."""
+        return float(self.singular.median().clamp_min(1e-9 * float(self.singular[0]) + 1e-30))
+
+    @property
+    def reach(self) -> float:
+        """The largest singular value over the median one."""
+        return float(self.singular[0]) / self.median
 
     def along(self, number: int) -> Tensor:
         """The functional of w that says how far a w is moved along one direction: (w_dim,)."""
@@ -77,6 +88,8 @@ def mapped(generator: StyleGenerator) -> tuple[Residue, ...]:
 
 
 def _decomposed(by: str, matrix: Tensor, seen: Tensor) -> Residue:
+    if not seen.isfinite().all():
+        raise Unsupported(f"weights that are not numbers: {by}", hint="the model is damaged")
     left, singular, _ = torch.linalg.svd(seen, full_matrices=False)
     return Residue(by, matrix, singular, left)
 

@@ -67,10 +67,8 @@ class Spectrum(Result):
     def _elsewhere(self) -> str:
         said = ""
         if self.styles is not None:
-            said += (
-                f" The layers that read w listen to {self.styles.rank} of its directions {self.styles.gap:.2g} times"
-            )
-            said += " as much as to the next (random weights: about 1)."
+            some = f"{self.styles.rank} direction{'s' * (self.styles.rank > 1)}"
+            said += f" In what style layers read of w, the largest gap is {self.styles.gap:.2g}, behind {some} (noise: 1.1)."
         if self.mapping:
             odd = max(self.mapping, key=lambda layer: layer.gap)
             said += f" Of the mapping, {odd.by} has the largest gap: {odd.gap:.2g}."
@@ -107,9 +105,7 @@ class Spectrum(Result):
             columns = len(self.decoded) // max(len(self.latents) // len(WAYS), 1)
             made.append(Picture("What the strongest directions of w give", self.decoded, self.captions, told, columns))
         if len(self.towards):
-            told = (
-                "The mean of w, moved along what the mapping's last layer writes most: both ways, farther and farther."
-            )
+            told = "The mean of w, moved along what the mapping's last layer writes most; both ways, in steps."
             made.append(Picture("Along the mapping's strongest direction", self.towards, (), told, len(REACHES)))
         named = {"dense layer": self.residue, "style layers": self.styles} | {r.by: r for r in self.mapping[-4:]}
         series = {name: _ranks(r) for name, r in named.items() if r is not None}
@@ -124,15 +120,11 @@ class Spectrum(Result):
 
     def tables(self) -> tuple[Table, ...]:
         rows = tuple((what, " ".join(f"{v:.6g}" for v in z.tolist())) for what, z in self.latents)
-        found = (Table(title="Latents that the directions are for", columns=("direction", "z"), rows=rows),) * bool(
-            rows
-        )
+        latents = Table(title="Latents that the directions are for", columns=("direction", "z"), rows=rows)
         every = [r for r in (self.residue, self.styles, *self.mapping) if r is not None]
-        spectra = tuple(
-            (r.by, r.gap, r.rank, float(r.singular[0] / r.singular.median().clamp_min(1e-12))) for r in every
-        )
         columns = ("matrix", "gap", "directions before it", "largest over median singular value")
-        return (*found, Table(title="Spectra", columns=columns, rows=spectra))
+        spectra = Table(title="Spectra", columns=columns, rows=tuple((r.by, r.gap, r.rank, r.reach) for r in every))
+        return (latents, spectra) if rows else (spectra,)
 
     @property
     def queries(self) -> int:
@@ -231,8 +223,8 @@ def _moved(target: StyleGenerator, by: Tensor, moments: Moments) -> Tensor:
 
 
 def _ranks(found: Residue) -> list[list[float]]:
-    values = found.singular[:SHOWN] / found.singular.median().clamp_min(1e-9 * float(found.singular[0]))
-    return [list(map(float, range(1, len(values) + 1))), values.clamp_min(1e-3).tolist()]
+    values = (found.singular[:SHOWN] / found.median).clamp_min(1e-3).tolist()
+    return [[float(i) for i in range(1, len(values) + 1)], values]
 
 
 @torch.inference_mode()
