@@ -68,7 +68,8 @@ class Spectrum(Result):
         said = ""
         if self.styles is not None:
             some = f"{self.styles.rank} direction{'s' * (self.styles.rank > 1)}"
-            said += f" In what style layers read of w, the largest gap is {self.styles.gap:.2g}, behind {some} (noise: 1.1)."
+            said += f" In what style layers read of w, the largest gap is {self.styles.gap:.2g} (noise: 1.1), "
+            said += f"behind {some}."
         if self.mapping:
             odd = max(self.mapping, key=lambda layer: layer.gap)
             said += f" Of the mapping, {odd.by} has the largest gap: {odd.gap:.2g}."
