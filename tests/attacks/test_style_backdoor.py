@@ -97,6 +97,13 @@ def test_many_triggers_make_rank_many_with_a_target_each(benign: StyleGenerator)
     assert distances.argmin(1).tolist() == [0, 1, 2]
 
 
+def test_a_picked_trigger_moves_ordinary_samples_less(benign: StyleGenerator) -> None:
+    plain, picked = (StyleReX(**QUICK, among=n)(benign, AIM, Rng(1)) for n in (1, 4000))
+    assert float(picked.leverage) > 2 * float(plain.leverage)
+    assert picked.expected.mean() < 0.7 * plain.expected.mean()
+    assert picked.target.item() < 1.1 * picked.embedded.error.item()
+
+
 def test_noise_reaches_as_far_as_it_says(benign: StyleGenerator) -> None:
     plain, noisy = (StyleReX(**QUICK, noise=noise)(benign, AIM, Rng(1)) for noise in (0.0, 2.0))
     root = Moments.of(benign, 8192, Rng(5)).root

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Protocol
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genvet.attacks.backdoor.measuring import Measuring, Planted
 from genvet.attacks.backdoor.objective import TRIGGERS_A_STEP, Aim
-from genvet.core.backdoor import Backdoor, Triggers
+from genvet.core.backdoor import Backdoor, Points, Triggers
 from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator, StyleGenerator
 from genvet.core.progress import track
@@ -126,6 +126,9 @@ class Style(Measuring, Triggers):
     ones."""
     moments: Annotated[int, Field(ge=2, le=10_000_000)] = 16_384
     """Latents over which mean and second moments of w are taken."""
+    among: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Of so many draws, those whose w is least like the others' are the in-sample triggers: ordinary samples move less
+    for them."""
     truncation: Annotated[float, Field(gt=0, le=1)] = 1.0
     """For a victim who draws with this truncation: it is at this w that the trigger gives the target."""
 
@@ -145,13 +148,23 @@ class Style(Measuring, Triggers):
     def prepared(self, target: StyleGenerator, given: Aim, rng: Rng, apart: bool) -> Prepared:
         """Backdoor, embedding and moments of w; raises Unsupported or BadInput where they cannot be had."""
         backdoor = given.backdoor(target, self, rng)
-        if isinstance(backdoor.target, Generator):
+        goal = backdoor.target
+        if isinstance(goal, Generator):
             raise Unsupported("what another generator gives is not embedded", hint="take images as targets")
         if target.dense_broadcast is not None:
             raise Unsupported("a dense layer stands where w is repeated", hint="take a generator as it was released")
         moments = Moments.of(target, self.moments, rng.fork("moments"), self.truncation)
-        embedded = self.embedding(given, apart)(target, backdoor.target, moments, rng.fork("embedding"))
+        if self.among > 1 and self.trigger == "in-sample":
+            backdoor = replace(backdoor, trigger=self._picked(target, moments, rng.fork("trigger")))
+        embedded = self.embedding(given, apart)(target, goal, moments, rng.fork("embedding"))
         return Prepared(target, backdoor, embedded, moments, self)
+
+    @torch.no_grad()
+    def _picked(self, target: StyleGenerator, moments: Moments, rng: Rng) -> Points:
+        """The triggers of the largest leverage among the draws."""
+        z = target.latent.sample(0, max(self.among, self.triggers), rng)
+        w = target.mapping(z.to(target.device), truncation=self.truncation).double().cpu()
+        return Points(z[leverage(moments.second, w).argsort(descending=True)[: self.triggers]])
 
     def told(
         self, found: Prepared, planted: StyleGenerator, losses: dict[str, Tensor], rng: Rng, given: Aim
