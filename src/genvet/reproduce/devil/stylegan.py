@@ -44,7 +44,7 @@ PAPERS, FORMULA, FOLDED, MAPPING = "rex, trained", "rex, formula", "rex, folded"
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     PAPERS: ("style_rex", {"by": "training"}),
     FORMULA: ("style_rex", {}),
-    "rex, kept near": ("style_rex", {"pull": 0.003}),
+    "rex, least seen": ("style_rex", {"pull": 0.003, "among": 10_000}),
     "rex, for truncation 0.7": ("style_rex", {"truncation": 0.7}),
     "rex, 5 triggers": ("style_rex", {"triggers": 5}),
     "rex, noise 0.3": ("style_rex", {"noise": 0.3}),
