@@ -79,7 +79,7 @@ class Innocent(Cell):
         return {"attack": "none", "variant": USUAL}
 
     def techniques(self) -> tuple[type[Technique], ...]:
-        return tuple(entry.load() for entry in inspections())
+        return _looking()
 
     def __call__(self, place: Place) -> Numbers:
         return signals(Clean(parent=self.parent).generator(place), self.depth)
@@ -100,11 +100,16 @@ class Adapted(PlantCell):
         return {**super().where(), "variant": self.variant}
 
     def techniques(self) -> tuple[type[Technique], ...]:
-        return (*super().techniques(), *(entry.load() for entry in inspections()))
+        return (*super().techniques(), *_looking())
 
     def __call__(self, place: Place) -> Numbers:
         made = self.plant.made(place)
         return {**distortions(self.plant, made, self.effort), **signals(made.planted, self.depth)}
+
+
+def _looking() -> tuple[type[Technique], ...]:
+    """The inspections that look at such networks: none of them is a style generator."""
+    return tuple(entry.load() for entry in inspections() if entry.access != "StyleGenerator")
 
 
 def signals(generator: Generator, depth: str) -> Numbers:
