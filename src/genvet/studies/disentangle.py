@@ -215,7 +215,7 @@ class Disentangle(Probe):
             where=f"{self.space}{f' ({self.layers})' if self.layers else ''}",
             dims=codes.shape[1],
             fit=self.fit,
-            scores={name: estimate_one(self._alone(name, codes.shape[1]), rows, groups) for name in SCORES},
+            scores={name: _bounded(self._alone(name, codes.shape[1]), rows, groups) for name in SCORES},
             turned=turned,
             explained=dci(codes, factors, self.fit).informativeness,
             named=tuple(
@@ -275,6 +275,12 @@ class Disentangle(Probe):
         return estimate_one(_mean, mixed, min(10, len(mixed)))
 
 
+def _bounded(statistic: Callable[[Tensor], float], rows: Tensor, groups: int = 10) -> Estimate:
+    """The estimate of what lies between 0 and 1."""
+    value, low, high = estimate_one(statistic, rows, groups)
+    return Estimate(value, max(low, 0.0), min(high, 1.0))
+
+
 def _mean(rows: Tensor) -> float:
     return float(rows.mean())
 
@@ -288,8 +294,8 @@ def _named(
 ) -> Named:
     """The dimension that goes along most with a factor."""
     best = int(ranked.argmax())
-    value, low, high = estimate_one(_alike, torch.stack([codes[:, best], factor], dim=1))
-    return Named(name, dimensions[best], Estimate(value, max(low, 0.0), min(high, 1.0)), turned)
+    estimate = _bounded(_alike, torch.stack([codes[:, best], factor], dim=1))
+    return Named(name, dimensions[best], estimate, turned)
 
 
 def _alike(rows: Tensor) -> float:
