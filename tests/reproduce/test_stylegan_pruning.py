@@ -45,6 +45,14 @@ def test_a_network_that_learned_small_weights_would_bear_the_claims_out() -> Non
     assert set(told(numbers({0.4: 1.1}, learned, -0.9, 0.9), runs=2).values()) == {"undecided"}
 
 
+def test_networks_on_both_sides_of_a_limit_decide_nothing() -> None:
+    cells = Pruning().cells("small")
+    runs = [numbers({0.4: value, 1.0: 9.0}, NORMAL, -0.9, 0.4) for value in (1.2, 1.8, 2.6)]
+    claims = {c.id: c.status for c in Pruning().told("small", list(zip(cells, runs, strict=True))).claims}
+    assert claims["stylegan.prune.quality-is-kept-at-0.4"] == "undecided"
+    assert claims["stylegan.prune.two-thirds-can-go"] == "not"
+
+
 def test_detection_is_told_weaker_where_it_is() -> None:
     cells, names = Detection().cells("small"), kinds("small")
     areas = {

@@ -36,6 +36,8 @@ KEPT, CRITIC = 1_218_002 / 3_680_500, 0.3598
 """The paper's: of the weights, at a threshold of 1; the critic's probability at 0.4."""
 WORSE = 2.0
 """Times the whole network's Frechet distance up to which a twin is called about as good."""
+FOLLOWS = -0.5
+"""Rank correlation up to which the critic is said to follow quality."""
 ALIKE = 0.02
 """Shares nearer than this are one."""
 MEASURES = {"critic": "critic's probability", "frechet": "Frechet distance", "change": "change of the image"}
@@ -229,32 +231,31 @@ def _claims(done: Done) -> Iterator[Claim]:
     at_one, chance = _ratio(done, "magnitude@t1"), _ratio(done, "random@t1")
     good: Status = "holds" if at_one and at_one.value <= WORSE else "part" if best[0] >= 1 - KEPT - 0.05 else "not"
     beside = f"times the whole network's Frechet distance, at most {WORSE:g}; random masks {shown(chance)}; "
-    yield _claim("two-thirds-can-go", at_one, good, f"{beside}{best[0]:.0%} can go by {best[1]}")
+    yield _claim("two-thirds-can-go", at_one, good, f"{beside}{best[0]:.0%} can go by {best[1]}", WORSE)
     some, chance = _ratio(done, "magnitude@t0.4"), _ratio(done, "random@t0.4")
     beside = f"times the whole network's Frechet distance, at most {WORSE:g}; random masks {shown(chance)}"
-    yield _claim("quality-is-kept-at-0.4", some, "holds" if some and some.value <= WORSE else "not", beside)
+    yield _claim("quality-is-kept-at-0.4", some, "holds" if some and some.value <= WORSE else "not", beside, WORSE)
     low, high = _ratio(done, "magnitude@t0.5"), _ratio(done, "magnitude@t0.7")
     kept, lost = low and low.value <= WORSE, high and high.value > WORSE
     breaks: Status = "holds" if kept and lost else "part" if kept or lost else "not"
     beside = (
         f"at 0.5, at 0.7 {shown(high)}; the break lies between where the first is at most {WORSE:g}, the second more"
     )
-    yield _claim("it-breaks-above-0.5", low, breaks, f"{beside}; 0.5 takes {normal_within(0.5):.0%}")
+    yield _claim("it-breaks-above-0.5", low, breaks, f"{beside}; 0.5 takes {normal_within(0.5):.0%}", WORSE)
     ranks = _ours(done, "critic-ranks")
-    follows = ranks and ranks.value <= -0.5
-    beside = "rank correlation with the Frechet distance over all twins, at most -0.5 where it follows"
-    yield _claim("the-critic-follows-quality", ranks, "holds" if follows else "not", beside)
+    follows = ranks and ranks.value <= FOLLOWS
+    beside = f"rank correlation with the Frechet distance over all twins, at most {FOLLOWS:g} where it follows"
+    yield _claim("the-critic-follows-quality", ranks, "holds" if follows else "not", beside, FOLLOWS)
 
 
 Status = Literal["holds", "part", "not"]
 
 
-def _claim(name: str, ours: Spread | None, status: Status, beside: str) -> Claim:
-    """Undecided with fewer networks than a claim is decided on."""
-    sure = ours is not None and ours.n >= FEWEST
-    return Claim(
-        id=f"stylegan.prune.{name}", status=status if sure else "undecided", evidence=f"ours {shown(ours)}; {beside}"
-    )
+def _claim(name: str, ours: Spread | None, status: Status, beside: str, limit: float | None = None) -> Claim:
+    """Undecided with fewer networks than a claim is decided on, and where they lie on both sides of its limit."""
+    sure = ours is not None and ours.n >= FEWEST and (limit is None or not ours.low <= limit < ours.high)
+    evidence = f"ours {shown(ours)}; {beside}"
+    return Claim(id=f"stylegan.prune.{name}", status=status if sure else "undecided", evidence=evidence)
 
 
 def _ratio(done: Done, place: str) -> Spread | None:
