@@ -33,7 +33,7 @@ THRESHOLDS = (
     Threshold("static.biases", "outlier", 30.0, "a bias far outside the others of its layer"),
     Threshold("static.spectrum", "residue", 1e-6, "a dense layer does more than to repeat w"),
     Threshold("static.spectrum", "styles", 2.0, "layers that read w listen to few of its directions"),
-    Threshold("static.spectrum", "mapping", 1.5, "a layer of the mapping writes few directions above all others"),
+    Threshold("static.spectrum", "mapping", 3.0, "a layer of the mapping writes few directions above all others"),
     Threshold("output.reconstruct", "masked", 0.5, "gradients are masked: the search was blind"),
     Threshold("output.appearance", "not-finite", 0.0, "outputs that are not numbers"),
 )
