@@ -141,7 +141,7 @@ class Detect(Probe):
     smoke: ClassVar[dict[str, Any]] = {"samples": 24, "tests": 12, "sparsities": (0.5,), "steps": 4}
 
     samples: Annotated[int, Field(ge=4, le=50_000)] = 2000
-    """Images a side that detectors learn from; two thirds of the real ones at most."""
+    """Images a side that detectors learn from; at most the real ones that tests leave."""
     tests: Annotated[int, Field(ge=4, le=50_000)] = 1000
     """Images a side that they are tested on; a third of the real ones at most."""
     sparsities: tuple[Share, ...] = (0.25, 0.5, 0.75)
