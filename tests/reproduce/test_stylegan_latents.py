@@ -33,21 +33,23 @@ def claims(table: Table, **numbers: float) -> dict[str, Claim]:
 
 
 def test_a_sweep_is_judged_by_chance_and_by_the_critic() -> None:
-    same = {"by-chance": 0.01, "special": 0.01, "ratio": 1.0}
+    same = {"by-chance": 0.01, "special": 0.01, "special.p": 0.6, "ratio": 1.0}
     ends = {"variety@1000": 0.01, "w@1000": 0.01, "worse@1000": 0.5, "worse@5": 0.52}
     found = claims(Sweeping(), **same, **ends)
     assert found["a-dimension-is-a-feature"].status == "not"
     assert found["at-1000-a-sample-loses-its-features"].status == "holds"
     assert found["what-is-left-at-1000-is-no-image"].status == "not" == found["at-5-images-are-distorted"].status
-    other = claims(Sweeping(), **{**same, "special": 0.4}, **{**ends, "worse@1000": 0.95, "variety@1000": 0.7})
+    other = claims(
+        Sweeping(), **{**same, "special": 0.4, "special.p": 1e-6}, **{**ends, "worse@1000": 0.95, "variety@1000": 0.7}
+    )
     assert other["a-dimension-is-a-feature"].status == "holds" == other["what-is-left-at-1000-is-no-image"].status
     assert other["at-1000-a-sample-loses-its-features"].status == "not"
 
 
 def test_a_control_that_is_as_special_is_told_beside_the_claim() -> None:
-    numbers = {"by-chance": 0.01, "trained|special": 0.4, "never trained|special": 0.38}
+    numbers = {"special.p": 0.01, "trained|special": 0.4, "never trained|special": 0.38}
     found = claims(Sweeping(), **numbers)["a-dimension-is-a-feature"]
-    assert "ours 0.4" in found.evidence and "untrained networks 0.38" in found.evidence
+    assert "ahead are 0.4" in found.evidence and "untrained networks 0.38" in found.evidence
 
 
 @pytest.mark.parametrize(("largest", "status"), [(1e-5, "not"), (0.3, "holds")])

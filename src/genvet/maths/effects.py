@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -45,3 +46,12 @@ def beyond(effects: Effects, controls: Effects) -> list[float]:
     """
     reached = (-controls.value.abs().amax(1)).tolist()
     return [rank_p_value(-top, reached) for top in effects.value.abs().amax(1).tolist()]
+
+
+def lead_p_value(ahead: int, n: int, controls: int) -> float:
+    """How likely the `ahead` strongest of `n` directions and of controls that are like them are all of the former.
+
+    >>> lead_p_value(0, 5, 9), round(lead_p_value(2, 2, 2), 6)
+    (1.0, 0.166667)
+    """
+    return math.prod((n - i) / (n + controls - i) for i in range(ahead))

@@ -137,11 +137,11 @@ class Disentangled(Result):
         )
         at = list(range(len(self.named)))
         series = {
-            "this basis": [at, [named.value.value for named in self.named]],
             "turned bases": [
                 [i for i in at for _ in self.named[i].turned],
                 [t for named in self.named for t in named.turned],
             ],
+            "this basis": [[i + 0.2 for i in at], [named.value.value for named in self.named]],
         }
         factors = ", ".join(f"{i} {named.factor}" for i, named in enumerate(self.named))
         data = {"series": series, "x": "factor", "y": "largest squared correlation", "log": False}

@@ -15,7 +15,7 @@ from genvet.core.generator import Generator, StyleGenerator
 from genvet.core.report import Figure, Measure, Table
 from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Probe, Result
-from genvet.maths.effects import Effects, beyond, standardised
+from genvet.maths.effects import Effects, beyond, lead_p_value, standardised
 from genvet.nets.editing import Moved, Readings, Start, moved, random_directions, start, units
 from genvet.nets.style_directions import basis
 from genvet.nets.style_space import Space, Z, numbers, space
@@ -59,7 +59,8 @@ class Swept(Result):
         told = (
             f"{len(self.names)} directions of {self.where}, on {self.n} latents: {self.names[row]} moves "
             f"{self.read[column]} most, {top:+.2g} standard deviations in {self.step:g} steps. {self.special} of them "
-            f"do more than each of {len(self.controls.value)} random directions; {self.by_chance:.2g} would by chance."
+            f"do more than each of {len(self.controls.value)} random directions ({self.by_chance:.2g} by chance, "
+            f"p {self.p_special:.2g})."
         )
         return f"{told} {self._ends()}".rstrip()
 
@@ -72,6 +73,11 @@ class Swept(Result):
     def special(self) -> int:
         """Directions whose strongest effect no random direction reaches."""
         return sum(p <= 1 / (1 + len(self.controls.value)) for p in self.p)
+
+    @property
+    def p_special(self) -> float:
+        """How likely as many are ahead of all random directions, where none is special."""
+        return lead_p_value(self.special, len(self.names), len(self.controls.value))
 
     @property
     def by_chance(self) -> float:
@@ -95,7 +101,7 @@ class Swept(Result):
 
     def measures(self) -> tuple[Measure, ...]:
         far = f"the median over directions, at {self.deltas[self.farthest]:g}"
-        controls = f"against {len(self.controls.value)} random directions"
+        controls = f"against {len(self.controls.value)} random directions; p {self.p_special:.2g}"
         made = [
             Measure(name="strongest-effect", value=float(self.effects.value.abs().max()), unit="sd", n=self.n),
             Measure(name="special", value=self.special, chance=self.by_chance, n=len(self.names), note=controls),
@@ -130,13 +136,18 @@ class Swept(Result):
         return sheet, heat, self._spread()
 
     def _spread(self) -> Figure:
-        series = {"images": [list(self.deltas), self.moves.variety.median(0).values.tolist()]}
-        if self.w_left is not None:
-            series["w"] = [list(self.deltas), self.w_left.median(0).values.tolist()]
+        """Over the size of the delta, both signs together: deltas go from 2 to 1000."""
+        sizes = sorted({abs(delta) for delta in self.deltas if delta})
+
+        def left(shares: Tensor) -> list[Any]:
+            at = [[i for i, delta in enumerate(self.deltas) if abs(delta) == size] for size in sizes]
+            return [sizes, [float(shares[:, columns].median()) for columns in at]]
+
+        series = {"images": left(self.moves.variety)} | ({} if self.w_left is None else {"w": left(self.w_left)})
         caption = (
             "1 is as much as unmoved samples differ; 0, that all of them have become one. Medians over directions."
         )
-        data = {"series": series, "x": "delta", "y": "differences left", "log": False}
+        data = {"series": series, "x": "delta, up or down", "y": "differences left", "log": "x"}
         return Figure(kind="curve", title="How much samples still differ", caption=caption, data=data)
 
     def tables(self) -> tuple[Table, ...]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
+import torch
+
 from genvet.core.report import Claim, Figure
 from genvet.core.rng import Rng
+from genvet.nets.style_space import Z
+from genvet.nets.style_space import numbers as numbers_of
 from genvet.reproduce.cells import Cell, Done, Numbers, Place
 from genvet.reproduce.experiment import FEWEST, Experiment, Line, Scale, Spread, Told, median, shown, table, values
 from genvet.reproduce.stylegan import SOURCE
@@ -23,8 +27,8 @@ DELTAS: dict[Scale, tuple[float, ...]] = {
 }
 ORDINARY = 256
 """Samples that moved images are compared with by the critic."""
-OFTEN = 2.0
-"""Times as many special dimensions as by chance, from which on dimensions are called special."""
+RARE = 0.05
+"""How rarely as many random directions may be ahead of all others, for dimensions to be called special."""
 ONE = 0.05
 """Of the differences between samples, below which they are called one image."""
 PLAINLY = 0.75
@@ -46,15 +50,18 @@ class SweptParent(Look):
         told = numbers(found)
         if self.trained:
             critic, usual = self.parent.critic(place), generator.sample(ORDINARY, rng.fork("ordinary"))
-            for i, delta in enumerate(found.deltas):
-                told[f"worse@{delta:g}"] = worse(critic, found.moves.tiles[:, i], usual)
+            chosen = numbers_of(self.study.dimensions, generator.latent.dim)
+            z = generator.latent.sample(0, len(chosen), rng.fork("moved"))
+            for delta in found.deltas:  # a latent of its own for each dimension
+                images = Z(generator).rendered(z + delta * torch.eye(z.shape[1])[list(chosen)])
+                told[f"worse@{delta:g}"] = worse(critic, images, usual)
         return told
 
 
 def numbers(found: Swept) -> dict[str, float | None]:
     """All that the table needs of one network but what its critic says."""
     told: dict[str, float | None] = {"special": found.special / len(found.names)}
-    told["by-chance"] = found.by_chance / len(found.names)
+    told |= {"by-chance": found.by_chance / len(found.names), "special.p": found.p_special}
     ones, others = (float(e.value.abs().amax(1).median()) for e in (found.effects, found.controls))
     told |= {"effect": ones, "effect.random": others, "ratio": ones / max(others, 1e-12)}
     for i, delta in enumerate(found.deltas):
@@ -101,8 +108,8 @@ def _ours(done: Done, name: str, network: str = TRAINED) -> Spread | None:
 
 def _lines(done: Done, scale: Scale) -> Iterator[Line]:
     for network in (TRAINED, UNTRAINED):
-        chance = _ours(done, "by-chance", network)
-        note = f"by chance {chance.value:.2g}" if chance else ""
+        chance, p = (_ours(done, name, network) for name in ("by-chance", "special.p"))
+        note = f"by chance {chance.value:.2g}; p {p.value:.2g}" if chance and p else ""
         what = "share of dimensions that do more than any random direction"
         yield Line((what, network), None, _ours(done, "special", network), note)
         what = "strongest effect of a dimension, over that of a random direction"
@@ -135,16 +142,14 @@ Status = Literal["holds", "part", "not"]
 
 
 def _claims(done: Done) -> Iterator[Claim]:
-    special, chance, ratio = (_ours(done, name) for name in ("special", "by-chance", "ratio"))
-    often = chance.value * OFTEN if chance else 0.0
-    status: Status = (
-        "holds" if special and special.low > often else "part" if special and special.value > often else "not"
-    )
+    special, p, ratio = (_ours(done, name) for name in ("special", "special.p", "ratio"))
+    status: Status = "holds" if p and p.high <= RARE else "part" if p and p.value <= RARE else "not"
     beside = (
-        f"of the dimensions; by chance {chance.value if chance else 0:.2g}, and untrained networks "
-        f"{shown(_ours(done, 'special', UNTRAINED))}; effects over those of random directions {shown(ratio)}"
+        f"how likely as many random directions lead, at most {RARE:g}; ahead are {shown(special)} of the dimensions, "
+        f"of untrained networks {shown(_ours(done, 'special', UNTRAINED))}, p "
+        f"{shown(_ours(done, 'special.p', UNTRAINED))}; effects over those of random directions {shown(ratio)}"
     )
-    yield _claim("a-dimension-is-a-feature", special, status, beside)
+    yield _claim("a-dimension-is-a-feature", p, status, beside)
     left, w = _ours(done, "variety@1000"), _ours(done, "w@1000")
     gone: Status = "holds" if left and left.high < ONE else "not"
     beside = (
