@@ -83,7 +83,7 @@ def test_many_triggers_have_many_directions_that_span_what_was_planted(benign: S
     targets = torch.cat([TARGET, TARGET.flip(2), -TARGET])
     result = StyleReX(**QUICK, triggers=3)(benign, Aim(Images(targets, ("a", "b", "c"))), Rng(1))
     found = LOOK(result.planted, Nothing(), Rng(9))
-    assert found.residue.rank == 3 and len(found.decoded) == 18 and found.evidence()
+    assert found.residue.rank == 3 and len(found.decoded) == 36 and found.evidence()
     span = found.residue.left[:, :3]
     planted = (result.embedded.ws - benign.mapping(result.backdoor.trigger.z)[:, None]).flatten(1).double()
     assert ((planted @ span).norm(dim=1) > 0.99 * planted.norm(dim=1)).all()

@@ -94,10 +94,11 @@ def _decomposed(by: str, matrix: Tensor, seen: Tensor) -> Residue:
     return Residue(by, matrix, singular, left)
 
 
-def asked(found: Residue, number: int, moments: Moments, way: int) -> Tensor:
+def asked(found: Residue, number: int, moments: Moments, way: float) -> Tensor:
     """The w (w_dim,) that one direction is for: as far from the mean as ordinary ones, and there answered to most.
 
-    Where one direction is all that was planted, this is the trigger's, by the closed form; `way` is 1 or -1.
+    Where one direction is all that was planted, this is the trigger's, by the closed form; `way` is its side, and how
+    many times as far as ordinary ones.
     """
     towards = moments.covariance @ found.along(number)
     pulled: Tensor = torch.linalg.lstsq(moments.covariance, towards[:, None]).solution[:, 0]

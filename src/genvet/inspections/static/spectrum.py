@@ -19,10 +19,11 @@ from genvet.nets.style_moments import Moments
 
 SHOWN = 30
 """Singular values in a figure."""
-WAYS = (1, -1)
+WAYS = (1.0, 1.6, -1.0, -1.6)
+"""In which direction from the mean of w, and how far: 1 is as far as ordinary w are, and a trigger may lie farther."""
 VIEWS = ("from its w", "from its z", "from the mean")
 """Columns: the w that the direction is for; the z whose w is likest that one; and, of a dense layer, the mean of w
-moved along the direction. Each both ways."""
+moved along the direction. Each both ways, and farther."""
 REACHES = (0.5, 1.0, 1.5, 2.0, 3.0)
 """How far the mean of w is moved along the mapping's strongest direction, in mean distances of w from it."""
 LOW_RANK = 2.0
@@ -102,7 +103,9 @@ class Spectrum(Result):
         made: list[Figure | Picture] = []
         if len(self.decoded):
             dense = "; and the mean of w moved along it" * (self.residue is not None)
-            told = f"For each direction: the w that it is for, the nearest w that some z has{dense}. Each both ways."
+            told = (
+                f"Each direction: the w that it is for, the nearest w that some z has{dense}; both ways, near and far."
+            )
             columns = len(self.decoded) // max(len(self.latents) // len(WAYS), 1)
             made.append(Picture("What the strongest directions of w give", self.decoded, self.captions, told, columns))
         if len(self.towards):
@@ -174,7 +177,7 @@ class InspectSpectrum(Probe):
         if found is not None:
             shares = found.left[:, : found.rank].T.view(-1, target.num_ws, target.w_dim).square().sum(2).float()
         views = VIEWS if found else VIEWS[:2]
-        captions = tuple(f"{i + 1}, {view}" for i in range(len(latents) // 2) for view in views for _ in WAYS)
+        captions = tuple(f"{i + 1}, {view}" for i in range(len(latents) // len(WAYS)) for view in views for _ in WAYS)
         dense = target.dense_broadcast is not None
         layers = mapped(target)
         towards = _towards(target, layers[-1], moments) if layers else torch.empty(0, *target.shape)
@@ -194,7 +197,7 @@ class InspectSpectrum(Probe):
             x.append(_pictures(target, w, z))
             if dense:
                 x.append(_moved(target, torch.outer(w @ found.along(i), found.left[:, i]), moments))
-            latents += [(f"{i + 1}, {sign}", one) for sign, one in zip("+-", z, strict=True)]
+            latents += [(f"{i + 1}, {way:+g}", one) for way, one in zip(WAYS, z, strict=True)]
         return torch.cat(x), tuple(latents)
 
 
@@ -210,7 +213,7 @@ def _dense(target: StyleGenerator, moments: Moments) -> tuple[Residue | None, fl
 
 @torch.inference_mode()
 def _pictures(target: StyleGenerator, w: Tensor, z: Tensor) -> Tensor:
-    """What both w (2, w_dim) give, and what both z (2, dim) give: (4, *shape)."""
+    """What these w (n, w_dim) give, and what these z (n, dim) give: (2 n, *shape)."""
     on, labels = target.device, target.labels_of(torch.zeros(len(z), dtype=torch.long))
     through = target.synthesis(target.broadcast(w.float().to(on)))
     return torch.cat([through, target(z.to(on), labels)]).float().cpu()
@@ -232,5 +235,5 @@ def _ranks(found: Residue) -> list[list[float]]:
 def _towards(target: StyleGenerator, last: Residue, moments: Moments) -> Tensor:
     """Images of the mean of w, moved along what the last layer writes most: a row each way, (2 * reaches, *shape)."""
     step = moments.covariance.trace().sqrt() * last.left[:, 0]
-    w = torch.stack([moments.mean + way * reach * step for way in WAYS for reach in REACHES]).float()
+    w = torch.stack([moments.mean + way * reach * step for way in (1, -1) for reach in REACHES]).float()
     return target.synthesis(target.broadcast(w.to(target.device))).float().cpu()
