@@ -21,8 +21,8 @@ def done(table: Table, **numbers: float) -> Done:
         assert isinstance(cell, Look)
         mine = {}
         for name, value in numbers.items():
-            kind, _, rest = name.rpartition("|")
-            if not kind or kind in cell.where().values():
+            *kinds, rest = name.split("|")
+            if set(kinds) <= set(cell.where().values()):
                 mine[rest] = value
         found.append((cell, mine))
     return found
@@ -40,13 +40,19 @@ def test_a_sweep_is_judged_by_chance_and_by_the_critic() -> None:
     assert found["at-1000-a-sample-loses-its-features"].status == "holds"
     assert found["what-is-left-at-1000-is-no-image"].status == "not" == found["at-5-images-are-distorted"].status
     other = claims(
-        Sweeping(), **{**same, "special": 0.4, "special.p": 1e-6}, **{**ends, "worse@1000": 0.95, "variety@1000": 0.7}
+        Sweeping(),
+        **{**same, "special": 0.4, "trained|special.p": 1e-6},
+        **{**ends, "worse@1000": 0.95, "variety@1000": 0.7},
     )
     assert other["a-dimension-is-a-feature"].status == "holds" == other["what-is-left-at-1000-is-no-image"].status
     assert other["at-1000-a-sample-loses-its-features"].status == "not"
 
 
 def test_a_control_that_is_as_special_is_told_beside_the_claim() -> None:
+    learned = {"trained|special.p": 1e-6, "never trained|special.p": 0.5}
+    assert claims(Sweeping(), **learned)["a-dimension-is-a-feature"].status == "holds"
+    started = {"trained|special.p": 1e-6, "never trained|special.p": 0.01}
+    assert claims(Sweeping(), **started)["a-dimension-is-a-feature"].status == "part", "it was so before training"
     numbers = {"special.p": 0.01, "trained|special": 0.4, "never trained|special": 0.38}
     found = claims(Sweeping(), **numbers)["a-dimension-is-a-feature"]
     assert "ahead are 0.4" in found.evidence and "untrained networks 0.38" in found.evidence
@@ -63,7 +69,8 @@ def test_scaling_z_changes_images_or_does_not(largest: float, status: str) -> No
 
 def test_axes_are_special_where_turned_bases_score_less() -> None:
     found = claims(
-        Disentanglement(), **{"z|p": 0.4, "w|p": 0.02, "z|dci.disentanglement": 0.1, "w|dci.disentanglement": 0.3}
+        Disentanglement(),
+        **{"z|p": 0.4, "trained|w|p": 0.02, "z|dci.disentanglement": 0.1, "w|dci.disentanglement": 0.3},
     )
     assert (
         found["dimensions-of-z-are-factors"].status == "not" and found["dimensions-of-w-are-factors"].status == "holds"

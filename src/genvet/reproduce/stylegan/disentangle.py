@@ -167,7 +167,8 @@ Status = Literal["holds", "part", "not"]
 def _claims(done: Done) -> Iterator[Claim]:
     for space in SPACES:
         p, control = _ours(done, "p", space), _ours(done, "p", space, UNTRAINED)
-        status: Status = "holds" if p and p.high <= RARE else "part" if p and p.value <= RARE else "not"
+        learned = not (control and control.value <= RARE)  # axes behind a rectifier can be special from the start
+        status: Status = "holds" if p and p.high <= RARE and learned else "part" if p and p.value <= RARE else "not"
         beside = (
             f"how rarely a turned basis scores as high, at most {RARE:g}; untrained networks {shown(control)}; "
             f"factors with such a dimension {shown(_ours(done, 'special', space))}"

@@ -143,11 +143,13 @@ Status = Literal["holds", "part", "not"]
 
 def _claims(done: Done) -> Iterator[Claim]:
     special, p, ratio = (_ours(done, name) for name in ("special", "special.p", "ratio"))
-    status: Status = "holds" if p and p.high <= RARE else "part" if p and p.value <= RARE else "not"
+    control = _ours(done, "special.p", UNTRAINED)
+    learned = not (control and control.value <= RARE)
+    status: Status = "holds" if p and p.high <= RARE and learned else "part" if p and p.value <= RARE else "not"
     beside = (
         f"how likely as many random directions lead, at most {RARE:g}; ahead are {shown(special)} of the dimensions, "
         f"of untrained networks {shown(_ours(done, 'special', UNTRAINED))}, p "
-        f"{shown(_ours(done, 'special.p', UNTRAINED))}; effects over those of random directions {shown(ratio)}"
+        f"{shown(control)}; effects over those of random directions {shown(ratio)}"
     )
     yield _claim("a-dimension-is-a-feature", p, status, beside)
     left, w = _ours(done, "variety@1000"), _ours(done, "w@1000")
