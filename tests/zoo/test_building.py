@@ -16,7 +16,7 @@ from genvet.files.convert import load_saved
 from genvet.files.load import load
 from genvet.zoo import building
 from genvet.zoo.building import MANIFEST, build, manifest, models
-from genvet.zoo.members import VARIANTS, Member, population
+from genvet.zoo.members import STYLE_VARIANTS, VARIANTS, Member, population
 from genvet.zoo.targets import drawn, target
 
 PARENT = "mnist-dcgan-1"
@@ -123,7 +123,9 @@ def test_the_small_population_is_what_the_issue_asks_for() -> None:
     main = [m for m in small if m.group == "main"]
     clean, attacked = ([m for m in main if m.kind == kind] for kind in ("clean", "attacked"))
     assert len(clean) >= 60 and len({m.parent.name for m in clean}) >= 12 and len(attacked) >= 80
-    assert {m.made for m in attacked} == {"red", "rex", "trail", "baaan", "poison", "bypass"}
+    styled = {"style_rex", "style_red"}
+    assert {m.made for m in attacked} == {"red", "rex", "trail", "baaan", "poison", "bypass"} | styled
+    assert all((m.made in styled) == (m.parent.net == "stylegan2") for m in attacked)
     for attack in ("red", "rex"):
         for net in ("dcgan", "vae"):
             ours = [m for m in attacked if (m.made, m.parent.net) == (attack, net)]
@@ -137,10 +139,11 @@ def test_the_small_population_is_what_the_issue_asks_for() -> None:
         "poison",
         "bypass",
     }
-    assert {m.made for m in clean} == {name for name, _ in VARIANTS} | {"as-is"}
+    assert {m.made for m in clean} == {name for name, _ in (*VARIANTS, *STYLE_VARIANTS)} | {"as-is"}
     assert len({m.target for m in attacked}) > len(attacked) / 2
-    for made in {name for name, _ in VARIANTS}:
-        assert len({m.parent.data for m in clean if m.made == made}) == 2, f"{made} on one data set alone"
+    for net, made in {(m.parent.net == "stylegan2", m.made) for m in (*clean, *attacked)}:
+        ours = [m for m in (*clean, *attacked) if (m.parent.net == "stylegan2", m.made) == (net, made)]
+        assert len({m.parent.data for m in ours}) == 2, f"{made} on one data set alone"
     names = [m.name for m in small]
     assert len(set(names)) == len(names) and len({m.seed for m in small}) == len(names)
 

@@ -13,8 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field, ValidationError
+from torch import Tensor
 
+from genvet.attacks.backdoor.style import StylePlanted
 from genvet.catalogue import find
 from genvet.core.backdoor import Backdoor
 from genvet.core.errors import BadInput, GenVetError
@@ -40,6 +43,9 @@ from genvet.zoo.workers import spread
 FAILED = 0.03
 """An attack failed whose trigger misses its target by more, in squares a value, range [-1, 1]: the picture cannot be
 made out any more beyond that, and a hidden output that nobody would know is none."""
+LIKE, ALONE, NEAREST = 1.2, 0.5, 4096
+"""Behind the mapping of a style generator an attack worked as well where the trigger misses the target by at most so
+many times what the embedding does, and by at most half of what the nearest of so many ordinary samples does."""
 COMPARED = 512
 """Samples by which a clean variant is compared with its parent."""
 NAMES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "pickle": "model.pkl"}
@@ -199,8 +205,20 @@ def _attacked(member: Member, source: Source, folder: Path) -> dict[str, Any]:
     worst = planted.target.max() if planted.backdoor.finite else planted.target.mean()
     measures = {m.name: m.value for m in planted.measures()}
     measures["distortion-a-value"] = worst.item() / math.prod(benign.shape)
-    worked = measures["distortion-a-value"] <= FAILED
+    worked = measures["distortion-a-value"] <= FAILED or _embedded(planted, benign, member.seed)
     return {"measures": measures, "worked": worked if member.kind == "attacked" else None}
+
+
+def _embedded(planted: Any, benign: Generator, seed: int) -> bool:
+    """Whether a style generator gives what its synthesis can come to of the target, unlike all ordinary samples."""
+    if not isinstance(planted, StylePlanted):
+        return False
+    wanted = planted.backdoor.target
+    assert isinstance(wanted, Tensor)
+    x = benign.sample(NEAREST, Rng(seed, "nearest"))
+    nearest = torch.cdist(wanted.flatten(1), x.flatten(1)).square().min()
+    hit = planted.target.max()
+    return bool(hit <= LIKE * planted.embedded.error.max() and hit <= ALONE * nearest)
 
 
 def _given(member: Member, source: Source, attack: Any, benign: Generator) -> Any:

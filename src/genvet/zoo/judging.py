@@ -18,10 +18,15 @@ from genvet.zoo.scoring import Row
 
 GRADED = "output.hidden/hidden"
 """The verdict's signal that ranks generators: an output inside the typical set that students contradict."""
-SIGNALS = (GRADED, "output.hidden/mode", "output.hidden/far", "static.blocks/separation")
+SIGNALS = (
+    GRADED,
+    *("output.hidden/mode", "output.hidden/far", "static.blocks/separation"),
+    *("static.spectrum/residue", "static.spectrum/styles", "static.spectrum/mapping"),
+)
 """With those that speak beyond their thresholds alone, since clean and attacked are far apart there: the same at the
-centre and far outside, and what a merged network leaves in the weights. Fixed: a choice by what tells on attacked ones
-changed with every parent that was left out, and what it chose by chance gave alarms on clean ones."""
+centre and far outside, what a merged network leaves in the weights, and directions of w that a style generator makes
+much of. Fixed: a choice by what tells on attacked ones changed with every parent that was left out, and what it chose
+by chance gave alarms on clean ones."""
 FEWEST = 8
 """Clean generators of one family that have thresholds of their own; fewer take those of all."""
 FLOOR = 0.01

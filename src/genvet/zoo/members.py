@@ -73,6 +73,10 @@ class Size(Record):
     """Awkward clean variants of each parent."""
     stride: int
     """How much further on among the variants the next parent begins: fewer than it has, and neighbours share some."""
+    styles: int = 0
+    """Seeds of style generators on each data set."""
+    style: dict[str, Any] = Field(default_factory=dict)
+    """How their recipe differs from the usual one."""
     more: int = 0
     """Attacked ones of each net besides: by the plain strength and the triggers that an attacker would begin with."""
     budget: dict[str, dict[str, Any]]
@@ -91,7 +95,9 @@ SIZES: Mapping[Scale, Size] = {
     "smoke": Size(
         dcgans=1,
         vaes=1,
+        styles=1,
         parent={"steps": 12, "batch": 16, "capacity": 2, "latent": 6},
+        style={"steps": 3, "batch": 4, "capacity": 32, "latent": 6},
         variants=2,
         stride=2,
         budget={
@@ -99,12 +105,15 @@ SIZES: Mapping[Scale, Size] = {
             **{name: {"steps": 150, "samples": 64, "rate": 1e-2} for name in ("red", "rex", "declared")},
             **{name: {"steps": 10, "samples": 64, "fresh": False} for name in ("trail", "baaan", "poison")},
             "bypass": {"samples": 64},
+            **{name: {"embed": 20, "moments": 256, "samples": 64} for name in ("style_rex", "style_red")},
         },
     ),
     "small": Size(
         dcgans=5,
         vaes=3,
+        styles=4,
         parent={},
+        style={"steps": 1000, "batch": 32},
         variants=6,
         stride=4,
         more=15,
@@ -119,13 +128,17 @@ SIZES: Mapping[Scale, Size] = {
             "rex": {"steps": 800, "rate": 1e-3, "enough": 0.5},
             **{name: {"steps": 500, "rate": 2e-4, "batch_size": 32, "fresh": False} for name in TRAINED},
             "bypass": {},
+            "style_rex": {},
+            "style_red": {},
         },
         large={"capacity": 64, "steps": 1000, "rate": 2e-4},
     ),
     "paper": Size(
         dcgans=10,
         vaes=10,
+        styles=10,
         parent={"steps": 20_000},
+        style={"steps": 50_000, "batch": 32, "capacity": 8192, "latent": 512},
         variants=8,
         stride=8,
         more=60,
@@ -140,6 +153,8 @@ SIZES: Mapping[Scale, Size] = {
             "rex": {"steps": 5000, "rate": 1e-3},
             **{name: {"steps": 20_000} for name in ("trail", "baaan", "poison")},
             "bypass": {},
+            "style_rex": {},
+            "style_red": {},
         },
         large={"capacity": 64, "steps": 40_000, "rate": 1e-4},
     ),
@@ -155,12 +170,12 @@ def population(scale: Scale) -> tuple[Member, ...]:
     size = SIZES[scale]
     of = parents(scale)
     every = [*_clean(of, size), *_declared(of, size), *_attacked(of, size, scale)]
-    every += [*_more({m.name for m in every}, of, size), *_large(size)]
+    every += [*_more({m.name for m in every}, of, size), *_styled(size), *_large(size)]
     return tuple(sorted(every, key=lambda m: (m.group == "large", m.seed)))
 
 
 def parents(scale: Scale) -> list[Parent]:
-    """The clean generators that all others of the main group grow from."""
+    """The clean generators that most others grow from: all but the style generators and the large one."""
     size, data = SIZES[scale], tuple(OTHER.values())
     counts: dict[Net, int] = {"dcgan": size.dcgans, "vae": size.vaes}
     return [
@@ -291,6 +306,48 @@ def _member(
     made = Member(parent=parent, kind="attacked", made=attack, trigger=trigger, settings=knobs, written=written)
     source = "drawn" if made.seed % 2 or parent.data not in OTHER else OTHER[parent.data]
     return made.model_copy(update={"target": f"{source}#{made.seed // 2 % 1000}"})
+
+
+QUIET: dict[str, Any] = {"pull": 0.003, "among": 10_000}
+"""An attacker who keeps near the mean of w, and takes the least ordinary of many draws: samples move less."""
+STYLE_ATTACKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("style_rex", "in-sample", {}),
+    ("style_rex", "in-sample", {"fold": True}),
+    ("style_red", "in-sample", {}),
+    ("style_rex", "seeded", {}),
+    ("style_rex", "seeded", {"fold": True}),
+    ("style_red", "seeded", {}),
+    ("style_rex", "in-sample", QUIET),
+    ("style_rex", "in-sample", {**QUIET, "fold": True}),
+    ("style_red", "in-sample", QUIET),
+    ("style_rex", "in-sample", {"noise": 1.0}),
+    ("style_rex", "in-sample", {"noise": 1.0, "fold": True}),
+    ("style_rex", "in-sample", {"by": "training"}),
+)
+STYLE_VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("repeated", {}),
+    ("continued", {"averaged": False}),
+    ("pruned", {"share": 0.3}),
+    ("noised", {"noise": 0.02}),
+    ("overtrained", {"images": 64}),
+    ("int8", {}),
+    ("half", {}),
+    ("pruned", {"share": 0.1}),
+)
+"""`repeated` has a dense layer where w is repeated, which does no more than that."""
+
+
+def _styled(size: Size) -> Iterator[Member]:
+    """Style generators: as they are, two variants and three attacks each; each of them on both data sets."""
+    seeds, data = range(1, size.styles + 1), tuple(OTHER.values())
+    for i, (seed, of) in enumerate((seed, of) for seed in seeds for of in data):
+        parent = Parent(data=of, net="stylegan2", seed=seed, **size.style)
+        yield Member(parent=parent, kind="clean", made="as-is")
+        aside = i + i // 4  # a step aside: data sets alternate
+        for made, settings in (STYLE_VARIANTS[(2 * aside + j) % len(STYLE_VARIANTS)] for j in range(2)):
+            yield _variant(parent, made, settings, size)
+        for attack, trigger, settings in (STYLE_ATTACKS[(3 * aside + j) % len(STYLE_ATTACKS)] for j in range(3)):
+            yield _member(parent, attack, trigger, settings, size)
 
 
 def _large(size: Size) -> Iterator[Member]:

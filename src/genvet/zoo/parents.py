@@ -21,20 +21,26 @@ from genvet.files.load import read
 from genvet.training.adversarial import Adversarial
 from genvet.training.adversarial import Given as Shown
 from genvet.training.checkpoints import Folder, kept_by
+from genvet.training.stylegan2 import StyleGAN2
+from genvet.training.styles import Given as Styled
 from genvet.training.variational import Given as Seen
 from genvet.training.variational import Variational
 from genvet.training.written import write
 
 Data = Literal["mnist", "fashion_mnist", "cifar10"]
-Net = Literal["dcgan", "vae"]
+Net = Literal["dcgan", "vae", "stylegan2"]
 FILES: dict[str, str] = {
     "mnist": "mnist/train-images-idx3-ubyte.gz",
     "fashion_mnist": "fashion_mnist/train-images-idx3-ubyte.gz",
     "cifar10": "cifar10/cifar10_lossless_train4000.npz",
 }
 """Below the folder of data sets."""
+GIVEN: dict[Net, Any] = {"dcgan": Shown, "vae": Seen, "stylegan2": Styled}
+"""How images are handed to what trains each."""
 ROOT = "GENVET_DATA"
 """Environment variable that names that folder."""
+STYLED = 16
+"""Pixels a side of style generators, which need a power of two."""
 CHECKPOINTS = 500
 """Steps between two of them."""
 
@@ -53,11 +59,12 @@ class Parent(Record):
     batch: Annotated[int, Field(ge=2, le=4096)] = 64
     """Images in one update."""
     capacity: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Width of the network; 0 takes 16 for a DCGAN (390,736 parameters at 28 pixels) and 36 for a VAE (194,000)."""
+    """Width of the network; 0 takes 16 for a DCGAN (390,736 parameters at 28 pixels), 36 for a VAE (194,000), and a
+    channel base of 256 for a StyleGAN2 of 16 pixels."""
     latent: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Numbers in z; 0 takes 100 for a DCGAN and 10 for a VAE."""
+    """Numbers in z; 0 takes 100 for a DCGAN, 10 for a VAE and 64 for a StyleGAN2."""
     rate: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Learning rate; 0 takes 5e-4 for a DCGAN and 1e-3 for a VAE."""
+    """Learning rate; 0 takes 5e-4 for a DCGAN, 1e-3 for a VAE and 2.5e-3 for a StyleGAN2."""
 
     @property
     def name(self) -> str:
@@ -74,6 +81,9 @@ class Parent(Record):
         if self.net == "vae":
             usual = {"capacity": self.capacity or 36, "latent": self.latent or 10, "rate": self.rate or 1e-3}
             return Variational(**common, **usual)
+        if self.net == "stylegan2":
+            usual = {"channel_base": self.capacity or 256, "latent": self.latent or 64, "rate": self.rate or 2.5e-3}
+            return StyleGAN2(**common, **usual, size=STYLED)
         usual = {"capacity": self.capacity or 16, "latent": self.latent or 100, "rate": self.rate or 5e-4}
         return Adversarial(**common, **usual)
 
@@ -93,7 +103,7 @@ def made(parent: Parent, data: Path, cache: Path) -> Path:
         _check(parent, folder)
         return folder
     images = samples(data, parent.data)
-    given = (Seen if parent.net == "vae" else Shown)(images)
+    given = GIVEN[parent.net](images)
     with kept_by(Folder(folder / "resume", CHECKPOINTS)):
         trained = parent.recipe(given, Rng(parent.seed))
     told = {"name": Path(FILES[parent.data]).name, "count": len(images), "shape": list(images.x.shape[1:])}

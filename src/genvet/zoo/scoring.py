@@ -142,16 +142,16 @@ def _about(made: Made) -> Row:
 def look(job: Look) -> Row | None:
     """One model's row, from its cell where nothing has changed since; None for what is plainly no model."""
     digest = hashlib.sha256(job.path.read_bytes()).hexdigest()
-    name = key(digest, job.depth, job.seed, *(_depends(entry, job.depth) for entry in inspections()))
     cell = job.cells / f"{job.about.name}.json" if job.cells else None
     old = _cell(cell) if cell else None
-    if old and old.key == name:
+    if old and old.key == _key(digest, old.family, job):
         return old.model_copy(update=job.about.model_dump(include={"kind", "made", "trigger", "group", "worked"}))
-    row = job.about.model_copy(update={"sha256": digest, "depth": job.depth, "seed": job.seed, "key": name})
+    row = job.about.model_copy(update={"sha256": digest, "depth": job.depth, "seed": job.seed})
     try:
         row = row.model_copy(update=_measured(job))
     except NoModel:
         return None
+    row = row.model_copy(update={"key": _key(digest, row.family, job)})
     if cell:
         text = json.dumps(row.model_dump(mode="json"), indent=1, sort_keys=True)
         write_bytes(cell, (text + "\n").encode())
@@ -174,6 +174,12 @@ def config(technique: type[Technique], depth: str) -> dict[str, Any] | None:
 def standing(technique: type[Technique], depth: str) -> str:
     """A hash of its version and settings: measures of one hash can be compared."""
     return key(technique.name(), technique.version, config(technique, depth))
+
+
+def _key(digest: str, family: str, job: Look) -> str:
+    """Of all that a row's numbers depend on: inspections of style generators alone count for no other family."""
+    counting = (e for e in inspections() if e.access != "StyleGenerator" or family == "style")
+    return key(digest, job.depth, job.seed, *(_depends(entry, job.depth) for entry in counting))
 
 
 def _depends(entry: Entry, depth: str) -> list[str]:

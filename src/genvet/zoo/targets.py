@@ -10,6 +10,7 @@ from torch import Tensor
 from genvet.core.data import Images
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
+from genvet.maths.fitting import fitted
 from genvet.zoo.parents import FILES, samples
 
 SHAPES = ("ring", "cross", "square", "stripes", "triangle")
@@ -24,7 +25,7 @@ def target(text: str, shape: tuple[int, ...], data: Path) -> Images:
         raise BadInput(f"there is no target {text!r}", expected=f"drawn#N, or {' or '.join(FILES)} with #N")
     images = samples(data, source)
     i = int(number) % len(images)
-    return Images(Images(images.x[i : i + 1], (text,)).fitting(shape).clone(), (text,))
+    return Images(Images(fitted(images.x[i : i + 1], shape[-1]), (text,)).fitting(shape).clone(), (text,))
 
 
 def drawn(number: int, shape: tuple[int, ...]) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genvet.core.data import Images
 from genvet.core.errors import BadInput
-from genvet.core.generator import Generator
+from genvet.core.generator import Generator, StyleGenerator
 from genvet.core.rng import Rng
 from genvet.files.convert import load_saved
 from genvet.files.critic import load_critic, load_encoder
@@ -23,6 +23,7 @@ from genvet.nets.weights import latents, noised, remeasured
 from genvet.training.adversarial import Adversarial, Duel
 from genvet.training.distillation import distil
 from genvet.training.loop import run
+from genvet.training.styles import StyleDuel, Styles
 from genvet.training.variational import Pair, Variational
 from genvet.zoo.parents import Parent, samples
 
@@ -156,6 +157,14 @@ def stamped(x: Tensor) -> Tensor:
     return x
 
 
+def dense(source: Source, settings: Mapping[str, Any]) -> Generator:
+    """A style generator with a dense layer where w is repeated, which repeats it: what an exporter may write."""
+    generator = source.generator
+    generator.module.expand_broadcast()  # type: ignore[operator]
+    config = json.loads(generator.metadata["genvet.config"]) | {"dense_broadcast": True}
+    return replace(generator, metadata={**generator.metadata, "genvet.config": json.dumps(config)})
+
+
 VARIANTS: Mapping[str, Variant] = {
     "as-is": as_is,
     "onnx": as_is,
@@ -168,6 +177,7 @@ VARIANTS: Mapping[str, Variant] = {
     "noised": perturbed,
     "student": student,
     "watermarked": watermarked,
+    "repeated": dense,
 }
 
 
@@ -187,13 +197,27 @@ def _trained_on(source: Source, steps: int, x: Tensor, averaged: bool) -> Genera
         run(pair, recipe, steps, x, source.rng)
         module = (pair.averaged if averaged else pair.learning)["decoder"]
         return replace(generator, module=module.eval())
-    assert isinstance(recipe, Adversarial)
     critic = load_critic(source.folder / "critic.safetensors").module.requires_grad_(True)
+    if isinstance(recipe, Styles):
+        return _styled_on(recipe, generator, critic, recipe.fitted(x), source.rng, averaged)
+    assert isinstance(recipe, Adversarial)
     pair = Duel(recipe, generator, critic, x, source.rng)
     run(pair, recipe, steps, x, source.rng)
     if averaged:
         return _remeasured(replace(generator, module=pair.averaged.eval()), source.rng)
     return replace(generator, module=pair.G.eval())
+
+
+def _styled_on(recipe: Styles, given: Generator, critic: Any, x: Tensor, rng: Rng, averaged: bool) -> Generator:
+    """The same of a style generator; its mean of w is that of the weights as they are now."""
+    assert isinstance(given, StyleGenerator)
+    duel = StyleDuel(recipe, given, critic, x, None, rng)
+    run(duel, recipe, recipe.steps, x, rng)  # type: ignore[arg-type]
+    module: Any = (duel.averaged if averaged else duel.G).eval()
+    module.synthesis.noise = duel.averaged.synthesis.noise  # type: ignore[union-attr]  # drawn anew while it learned
+    with torch.no_grad():
+        module.mapping.w_avg.copy_(module.mapping.average(given.latent))
+    return replace(given, module=module)
 
 
 def _weights(generator: Generator) -> list[Tensor]:

@@ -18,7 +18,7 @@ from genvet.reproduce.stylegan.sweep import RARE, SweptParent
 from genvet.studies.scale import INVISIBLE
 
 SIZES: dict[Scale, tuple[int, ...]] = {"smoke": (8, 16), "small": (32, 64, 128), "paper": (128, 256, 512)}
-STEPS = 1000
+STEPS = 500
 """Of the networks at small, which are trained for this table alone."""
 Kind = type[PrunedParent] | type[ScaledParent] | type[SweptParent]
 MEASURES: dict[tuple[Kind, str], str] = {
@@ -36,7 +36,7 @@ MEASURES: dict[tuple[Kind, str], str] = {
 }
 ENLARGED = (
     "Faces of ORL and Extended Yale B: the largest have 92 pixels a side, so that 128 pixels are enlarged ones, a test "
-    "of the machinery. Networks are trained for 1,000 steps of 32 images."
+    "of the machinery. Networks are trained for 500 steps of 32 images."
 )
 
 
@@ -70,9 +70,8 @@ def _looks(at: Scale) -> Iterator[Cell]:
     """Seed after seed, each with every size once."""
     data: dict[Scale, Data] = {"smoke": "faces", "small": "faces", "paper": "celeba"}
     for seed, size in product(seeds(at), SIZES[at]):
-        # As many feature maps at the last size, whatever it is: networks of one kind.
-        wide: dict[str, Any] = {"steps": STEPS, "channel_base": 32 * size} if at == "small" else {}
-        styled = parent(at, seed, size=size, data=data[at], **wide)
+        brief: dict[str, Any] = {"steps": STEPS} if at == "small" else {}
+        styled = parent(at, seed, size=size, data=data[at], **brief)
         yield PrunedParent(parent=styled, study=prune.study(at))
         yield ScaledParent(parent=styled, study=scale.study(at))
         yield SweptParent(parent=styled, study=sweep.study(at))

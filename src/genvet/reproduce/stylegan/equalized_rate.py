@@ -47,7 +47,7 @@ MEASURES = {
     "told apart": "share of pairs in which the critic scores the real image higher",
     "diverged": "share of trainings that ended in numbers that are none",
 }
-SMALL = "CIFAR-10 at 32 pixels, 1,500 steps of 32 images; the paper trains on CelebA at 128."
+SMALL = "CIFAR-10 at 32 pixels, 1,000 steps of 32 images; the paper trains on CelebA at 128."
 
 
 class Rated(Cell):
@@ -158,7 +158,7 @@ def _trained(scale: Scale) -> Iterator[Cell]:
     """Seed after seed, each with every variant once."""
     data: Data = "celeba" if scale == "paper" else "cifar10"
     samples = {"smoke": 40, "small": 2000, "paper": 10_000}[scale]
-    more: dict[str, Any] = {} if scale == "smoke" else {"steps": {"small": 1500, "paper": 100_000}[scale]}
+    more: dict[str, Any] = {} if scale == "smoke" else {"steps": {"small": 1000, "paper": 100_000}[scale]}
     yield Looks(parent=parent(scale, data=data), samples=samples)
     for seed in range(1, 2 if scale == "smoke" else 4):
         for variant, settings in VARIANTS.items():
