@@ -195,7 +195,13 @@ def test_the_command_prints_its_address_and_ends_with_ctrl_c(tmp_path):
     save(stylegan2.build(size=8, z_dim=8, w_dim=8, channel_base=64, channel_max=8, rng=Rng(1)), path)
     words = [sys.executable, "-m", "genvet", "explore", str(path), "--host", "0.0.0.0"]
     process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        # Tests that run in the background have Ctrl-C switched off, which a child would inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     url = process.stdout.readline().strip()
     _, _, address, token, _ = url.split("/")

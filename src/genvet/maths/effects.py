@@ -54,4 +54,4 @@ def lead_p_value(ahead: int, n: int, controls: int) -> float:
     >>> lead_p_value(0, 5, 9), round(lead_p_value(2, 2, 2), 6)
     (1.0, 0.166667)
     """
-    return math.prod((n - i) / (n + controls - i) for i in range(ahead))
+    return math.prod(((n - i) / (n + controls - i) for i in range(ahead)), start=1.0)
