@@ -95,7 +95,7 @@ class PSpace:
         return w.clamp(low, high)
 
     def shell(self, w: Tensor) -> Tensor:
-        """w (..., w_dim) brought to where ordinary ones lie: as far from the mean, in whitened p, as normal numbers are.
+        """w (..., w_dim) brought to where ordinary ones lie: as far from the mean of whitened p as normal numbers are.
 
         Unlike the box it holds the whole of the prior, but for its center: |v| = sqrt(w_dim).
         """
