@@ -14,6 +14,7 @@ from torch import nn
 from genvet import engine
 from genvet.catalogue import techniques
 from genvet.core.backdoor import Backdoor, Points
+from genvet.core.classifier import Classifier
 from genvet.core.data import Critic, Images, Labelled, Sounds
 from genvet.core.generator import Generator, Samples, StyleGenerator
 from genvet.core.latent import Latent
@@ -24,7 +25,7 @@ from genvet.core.technique import Probe, Recipe, Repair, Technique, Trained, Tra
 from genvet.engine import assess
 from genvet.files.classifiers import load_classifier, save_classifier
 from genvet.files.convert import load_saved, save
-from genvet.nets import dcgan, stylegan2
+from genvet.nets import classifiers, dcgan, stylegan2
 
 ENTRIES = techniques()
 
@@ -43,6 +44,13 @@ def toy_style_generator() -> StyleGenerator:
     return generator
 
 
+def toy_classifier() -> Classifier:
+    torch.manual_seed(5)
+    found = classifiers.build(tuple("abcdef"), 2, 8, 1)
+    found.module.eval().requires_grad_(False)
+    return found
+
+
 def toy_file() -> ModelFile:
     """A graph z -> tanh(z) -> x, and nothing else."""
     graph = Graph(nodes=(Node(op="Tanh", inputs=("z",), outputs=("x",)),), inputs={"z": (-1, 6)}, outputs=("x",))
@@ -58,6 +66,8 @@ def target_for(probe: type[Probe]) -> Any:
         return toy_generator()
     if access is StyleGenerator:
         return toy_style_generator()
+    if access is Classifier:
+        return toy_classifier()
     pytest.fail(f"no toy target for {access}: add one here")
 
 
@@ -70,6 +80,8 @@ def gift_for(probe: type[Probe]) -> Any:
             have[field.name] = Images(torch.rand(48, 1, 8, 8, generator=torch.manual_seed(2)) * 2 - 1, ("",) * 48)
         elif "Images" in str(field.type):
             have[field.name] = images
+        elif field.name == "prior":
+            have[field.name] = toy_style_generator()
         elif "Critic" in str(field.type):
             torch.manual_seed(4)
             have[field.name] = Critic(nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), (1, 8, 8))

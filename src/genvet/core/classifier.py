@@ -42,6 +42,10 @@ class Classifier:
         numbers: Tensor = self.module.features(x)  # type: ignore[operator]
         return numbers
 
+    @property
+    def device(self) -> torch.device:
+        return next((t.device for t in self.module.state_dict().values()), torch.device("cpu"))
+
     def fitting(self, shape: tuple[int, ...]) -> Classifier:
         """This classifier, where it takes samples of this shape; raises BadInput otherwise."""
         if tuple(shape) != self.shape:
@@ -52,13 +56,13 @@ class Classifier:
     @torch.inference_mode()
     def probabilities(self, x: Tensor, batch: int = 500) -> Tensor:
         """The same as calling it, some at a time, on the CPU: (n, classes)."""
-        on = next(self.module.parameters()).device
+        on = self.device
         return torch.cat([self(some.to(on)).cpu() for some in x.split(batch)])
 
     @torch.inference_mode()
     def embedded(self, x: Tensor, batch: int = 500) -> Tensor:
         """The same as `features`, some at a time, on the CPU, without gradients: (n, width)."""
-        on = next(self.module.parameters()).device
+        on = self.device
         return torch.cat([self.features(some.to(on)).cpu() for some in x.split(batch)])
 
     def __str__(self) -> str:

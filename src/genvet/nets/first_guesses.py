@@ -16,7 +16,7 @@ from genvet.core.rng import Rng
 
 BATCH = 64
 Judge = Callable[[Tensor], Tensor]
-"""Images (n, *shape) -> probabilities or scores (n, classes)."""
+"""Images (n, *shape) -> scores (n, classes): logarithms, where probabilities would be rounded to 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +36,13 @@ def first_guesses(prior: Generator, judge: Judge, labels: Tensor, count: int, n:
     """The `count` best of `n` samples for each of the labels; latents follow from their numbers, and none is stored."""
     if count > n:
         raise BadInput("more starts than samples", expected=f"at most {n}", got=str(count))
-    sure = torch.full((len(labels), count), -torch.inf)
+    sure = torch.full((len(labels), count), -torch.inf, dtype=torch.float64)
     number = torch.zeros(len(labels), count, dtype=torch.long)
     batches = prior.latent.batches(n, BATCH, rng)
     for i, z in enumerate(track(batches, -(-n // BATCH), "first guesses")):
         numbers = torch.arange(len(z)) + i * BATCH
         x = prior(z.to(prior.device), prior.labels_of(numbers)).float().clamp(-1, 1)
-        scores = judge(x).float().cpu()[:, labels].T
+        scores = judge(x).double().cpu()[:, labels].T
         sure, order = torch.cat([sure, scores], 1).topk(count, 1)
         number = torch.cat([number, numbers.expand(len(labels), -1)], 1).gather(1, order)
     z = torch.stack([prior.latent.sample(int(k), int(k) + 1, rng)[0] for k in number.flatten()])

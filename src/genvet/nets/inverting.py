@@ -14,8 +14,9 @@ from genvet.core.progress import track
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Points u (n, ...), the numbers of their rows (n,), and the step that each is at (n,) -> one loss each, (n,)."""
-Sure = Callable[[Tensor, Tensor], Tensor]
-"""Points and the numbers of their rows -> how sure the whole target is of each one's label, (n,) in [0, 1]."""
+Look = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Points and the numbers of their rows -> the loss by the whole target, which is never rounded to nothing where a
+probability is rounded to 1; and how sure it is of each one's label: (n,) each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,29 +48,32 @@ class Pace:
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """The surest point of every row, as the whole target saw it."""
+    """The best point of every row, as the whole target saw it."""
 
     u: Tensor
     """(rows, ...)."""
-    sure: Tensor
+    loss: Tensor
     """(rows,)."""
+    sure: Tensor
+    """The probability of the label, (rows,)."""
     steps: Tensor
     """That each row took, (rows,)."""
     passes: int
     """Images that were made and shown to the target, with and without gradients."""
 
 
-def invert(begin: Tensor, loss: Loss, sure: Sure, kept: Callable[[Tensor], Tensor], pace: Pace) -> Ended:
+def invert(begin: Tensor, loss: Loss, look: Look, kept: Callable[[Tensor], Tensor], pace: Pace) -> Ended:
     """Search from every row of begin (rows, ...); a row that is done makes room for the next one.
 
     A row depends on its own number and step alone, so that it makes no difference which rows share a batch. What a row
     is remembered by is what the whole target says, never a lucky draw of its dropout.
     """
     rows, on = len(begin), begin.device
-    best, best_u = torch.full((rows,), -torch.inf, device=on), begin.clone()
+    best, best_u = torch.full((rows,), torch.inf, dtype=torch.float64, device=on), begin.clone()
+    sure = torch.zeros(rows, device=on)
     taken, passes = torch.zeros(rows, dtype=torch.long, device=on), 0
     active = _Active.of(begin[:0], torch.arange(0, device=on))
-    waiting, done = 0, 0
+    waiting = 0
     bar = iter(track(range(rows), rows, "inversions"))
     while True:
         room = min(pace.batch - len(active.row), rows - waiting)
@@ -81,24 +85,22 @@ def invert(begin: Tensor, loss: Loss, sure: Sure, kept: Callable[[Tensor], Tenso
         looked = (active.step % pace.look == 0) | (active.step == pace.steps)
         if looked.any():
             with torch.no_grad():
-                value = sure(active.u[looked], active.row[looked])
+                value, how_sure = look(active.u[looked], active.row[looked])
             passes += int(looked.sum())
-            at = active.row[looked]
-            better = value > best[at]
-            best[at] = torch.where(better, value, best[at])
-            best_u[at[better]] = active.u[looked][better]
-        over = (active.step >= pace.steps) | (best[active.row] >= pace.enough)
+            better = value <= best[active.row[looked]]
+            at = active.row[looked][better]
+            best[at], sure[at], best_u[at] = value[better].double(), how_sure[better].to(sure), active.u[looked][better]
+        over = (active.step >= pace.steps) | (looked & (sure[active.row] >= pace.enough) & (pace.enough < 1))
         taken[active.row] = active.step
         for _ in range(int(over.sum())):
             next(bar, None)
-            done += 1
         active = active.only(~over)
         if len(active.row):
             active.move(loss, kept, pace)
             passes += len(active.row)
     for _ in bar:
         pass
-    return Ended(best_u, best, taken, passes)
+    return Ended(best_u, best, sure, taken, passes)
 
 
 @dataclass(eq=False)

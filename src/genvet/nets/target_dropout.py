@@ -47,8 +47,7 @@ def places(classifier: Classifier) -> Places:
 
     hooks = [leaf.register_forward_hook(noted) for leaf in leaves]
     try:
-        on = next(classifier.module.parameters()).device
-        classifier.logits(torch.zeros(1, *classifier.shape, device=on))
+        classifier.logits(torch.zeros(1, *classifier.shape, device=classifier.device))
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,0 +1,212 @@
+"""What inversions have in common: the labels, the prior, the images that came out, and who else recognises them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genvet.core.classifier import Classifier
+from genvet.core.data import Images, Labelled
+from genvet.core.errors import BadInput
+from genvet.core.generator import Generator
+from genvet.core.printable import printable
+from genvet.core.report import Figure, Measure, Scalar, Table
+from genvet.core.technique import Picture, Result, Technique
+from genvet.maths.statistics import clopper_pearson
+from genvet.nets.first_guesses import shown
+from genvet.nets.style_space import numbers
+
+SHOWN = 12
+"""Labels in a picture."""
+BEST = 5
+"""A reference is asked for its likeliest label, and whether the label is among so many."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Against:
+    """What an inversion is given besides its target."""
+
+    prior: Generator
+    """A generator of images like those that the target was trained with, but of none of them."""
+    judges: tuple[Classifier, ...] = ()
+    """Other classifiers of the same classes, which share nothing with the target: who else recognises the images."""
+    private: Labelled | None = None
+    """Real images of the target's classes that it was not trained on: what is to be found."""
+    public: Images | None = None
+    """Real images that the attacker has: the nearest of them is the control of every inversion."""
+
+
+class Inverting(Technique):
+    """The knobs of every inversion."""
+
+    labels: Annotated[str, Field(max_length=10_000)] = ""
+    """Classes to invert, by number, such as 0-9,12; all of them unless given."""
+    samples: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    """Images of the prior that the target is shown first, once for all labels."""
+    batch: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Images at once; the result does not depend on it."""
+
+    def chosen(self, classes: tuple[str, ...]) -> Tensor:
+        """The numbers of the classes, (m,); raises BadInput for one that there is not."""
+        return torch.tensor(numbers(self.labels, len(classes), "class") if self.labels else range(len(classes)))
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What classifiers say of one image for each label."""
+
+    top: Tensor
+    """Whether the label is the likeliest, (classifiers, labels) bool; the target is the first."""
+    among: Tensor
+    """Whether it is among the five likeliest, (classifiers, labels) bool."""
+    sure: Tensor
+    """The probability of the label, (classifiers, labels)."""
+
+    @classmethod
+    def of(cls, judges: tuple[Classifier, ...], x: Tensor, labels: Tensor) -> Verdicts:
+        """Of images (labels, *shape)."""
+        p = [judge.probabilities(shown(x, judge.shape)) for judge in judges]
+        rank = [(q > q.gather(1, labels[:, None])).sum(1) for q in p]
+        own = [q.gather(1, labels[:, None])[:, 0] for q in p]
+        return cls(torch.stack([r == 0 for r in rank]), torch.stack([r < BEST for r in rank]), torch.stack(own))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Inverted(Result):
+    """One image for each label, and the same measures for what stands beside it."""
+
+    method: str
+    labels: Tensor
+    """(m,)."""
+    classes: tuple[str, ...]
+    x: Tensor
+    """The images, (m, *shape), in the prior's shape."""
+    u: Tensor
+    """Where they lie in the latent space, (m, ...)."""
+    start: Tensor
+    """The best of the prior's samples for each label, (m, *shape): a search has to be better than that."""
+    asked: int
+    """Images that the target was shown."""
+    verdicts: dict[str, Verdicts]
+    """Of the inversions, the best samples and, where they were given, real images."""
+    rows: dict[str, Tensor]
+    """Pictures to stand below one another, (m, *shape) each."""
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        target, others = self.verdicts[self.method].top[0], self.verdicts[self.method].top[1:]
+        told = f"{int(target.sum())} of {len(self.labels)} labels: the target takes the image for its own"
+        if len(others):
+            start = self.verdicts["best sample"].top[1:].float().mean()
+            told += (
+                f"; other classifiers agree in {float(others.float().mean()):.0%} of cases, and in {float(start):.0%} "
+                "with the best of the prior's own samples"
+            )
+        return f"{told}. {' '.join(self.notes)}".strip()
+
+    def measures(self) -> tuple[Measure, ...]:
+        found, made = self.verdicts[self.method], []
+        for i in range(len(found.top)):
+            who = "target" if i == 0 else f"judge-{i}"
+            for name, hits in ((who, found.top[i]), (f"{who}.among-{BEST}", found.among[i])):
+                k, n = int(hits.sum()), len(hits)
+                exact = clopper_pearson(k, n)
+                chance = (1 if "among" not in name else min(BEST, len(self.classes))) / len(self.classes)
+                made.append(
+                    Measure(name=f"accuracy.{name}", value=k / n, low=exact.low, high=exact.high, n=n, chance=chance)
+                )
+        return (*made, Measure(name="shown-to-the-target", value=self.asked, note="images, gradients or not"))
+
+    def tables(self) -> tuple[Table, ...]:
+        judges = range(1, len(next(iter(self.verdicts.values())).top))
+        columns = ("image", "target", "its mean probability", *(f"judge {i}" for i in judges))
+        columns += tuple(f"judge {i}, among {BEST}" for i in judges)
+        rows: list[tuple[Scalar, ...]] = []
+        for name, v in self.verdicts.items():
+            shares = [float(v.top[i].float().mean()) for i in judges]
+            among = [float(v.among[i].float().mean()) for i in judges]
+            rows.append((name, float(v.top[0].float().mean()), float(v.sure[0].mean()), *shares, *among))
+        table = Table(
+            title="Who takes the images for their label: shares of the labels", columns=columns, rows=tuple(rows)
+        )
+        return (table, self._by_label())
+
+    def _by_label(self) -> Table:
+        v = self.verdicts[self.method]
+        rows: list[tuple[Scalar, ...]] = [
+            (printable(self.classes[int(k)]), float(v.sure[0, i]), int(v.top[1:, i].sum()), int(v.among[1:, i].sum()))
+            for i, k in enumerate(self.labels)
+        ]
+        columns = ("label", "target's probability", "judges that agree", f"judges with it among {BEST}")
+        return Table(title="By label", columns=columns, rows=tuple(rows))
+
+    def figures(self) -> tuple[Figure | Picture, ...]:
+        some = slice(min(SHOWN, len(self.labels)))
+        x = torch.cat([shown(row[some], tuple(self.x.shape[1:])) for row in self.rows.values()])
+        names = [printable(self.classes[int(k)], 20) for k in self.labels[some]]
+        captions = tuple(f"{row}: {name}" for row in self.rows for name in names)
+        told = f"A row each: {', '.join(self.rows)}. A column for each label."
+        return (Picture("Found, and what it is compared with", x, captions, told, len(names)),)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"x": self.x, "u": self.u, "labels": self.labels}
+
+    @property
+    def queries(self) -> int:
+        return self.asked
+
+
+def told(
+    method: str,
+    target: Classifier,
+    given: Against,
+    labels: Tensor,
+    x: Tensor,
+    u: Tensor,
+    start: Tensor,
+    asked: int,
+    notes: tuple[str, ...] = (),
+) -> Inverted:
+    """The result of an inversion, with the verdicts of all classifiers on it and on its controls."""
+    judges = (target, *given.judges)
+    for judge in given.judges:
+        if judge.classes != target.classes:
+            got = f"{len(judge.classes)} of them, {printable(', '.join(judge.classes[:3]))} ..."
+            raise BadInput(
+                "a judge knows other classes than the target", expected=f"its {len(target.classes)}", got=got
+            )
+    rows = {method: x, "best sample": start}
+    real = _real(given.private, target.classes, labels)
+    if real is not None:
+        rows = {"real": real, **rows}
+    verdicts = {name: Verdicts.of(judges, images, labels) for name, images in rows.items()}
+    return Inverted(
+        method=method,
+        labels=labels,
+        classes=target.classes,
+        x=x,
+        u=u,
+        start=start,
+        asked=asked,
+        verdicts=verdicts,
+        rows=rows,
+        notes=notes,
+    )
+
+
+def _real(private: Labelled | None, classes: tuple[str, ...], labels: Tensor) -> Tensor | None:
+    """The first private image of each label; raises BadInput for a class without one."""
+    if private is None:
+        return None
+    place = {name: i for i, name in enumerate(private.classes)}
+    found = []
+    for k in labels.tolist():
+        mine = (private.labels == place.get(classes[k], -1)).nonzero()
+        if not len(mine):
+            raise BadInput(f"there is no private image of the class {printable(classes[k])}", hint="classes go by name")
+        found.append(private.x[mine[0, 0]])
+    return torch.stack(found)

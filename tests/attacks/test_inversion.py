@@ -1,0 +1,98 @@
+"""MIRROR on planted truth: a classifier whose classes are known points of W is inverted to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genvet.attacks.inversion.inverted import Against, Inverted
+from genvet.attacks.inversion.mirror import Mirror
+from genvet.core.classifier import Classifier
+from genvet.core.data import Labelled
+from genvet.core.errors import BadInput, Unsupported
+from genvet.core.rng import Rng
+from genvet.nets import classifiers, stylegan2
+
+PRIOR = stylegan2.build(size=8, z_dim=8, w_dim=8, channels=1, channel_base=64, channel_max=8, rng=Rng(3))
+PRIOR.module.eval().requires_grad_(False)
+CLASSES = ("a", "b", "c", "d", "e", "f")
+
+
+class Distances(nn.Module):
+    """Logits that fall with the distance from one image a class: the classes are known points."""
+
+    def __init__(self, known: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("known", known.flatten(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -20 * torch.cdist(x, self.known)  # type: ignore[arg-type]
+
+
+def planted() -> tuple[Classifier, Tensor]:
+    """Classes at images of ordinary w, and those images."""
+    known = PRIOR(PRIOR.latent.sample(0, len(CLASSES), Rng(77))).clamp(-1, 1)
+    module = nn.ModuleDict({"features": nn.Flatten(), "head": Distances(known)})
+    return Classifier(module=module.eval(), shape=(1, 8, 8), classes=CLASSES, name="planted"), known
+
+
+def inverted(given: Against | None = None, **knobs: Any) -> Inverted:
+    target, _ = planted()
+    usual = {"samples": 300, "restarts": 3, "steps": 150, "rate": 0.1, "moments": 2000, "trust_p": True, "c": 4.0}
+    return Mirror(**{**usual, "dropout": False, **knobs})(target, given or Against(prior=PRIOR), Rng(0))
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w+"])
+def test_a_known_class_is_found(space: str) -> None:
+    _, known = planted()
+    found = inverted(space=space, loss="logit")
+    off = (found.x - known).square().flatten(1).sum(1)
+    start = (found.start - known).square().flatten(1).sum(1)
+    apart = torch.cdist(known.flatten(1), known.flatten(1)).square().sum() / 30
+    assert (off < 0.2 * start + 1e-3).all() and (off < 0.05 * apart).all(), (off, start)
+    assert found.verdicts["mirror"].top[0].all()
+
+
+def test_the_search_does_not_depend_on_its_batch() -> None:
+    runs = [inverted(batch=batch, steps=20, dropout=False, mirror=True) for batch in (2, 32)]
+    assert torch.allclose(runs[0].x, runs[1].x, atol=1e-4) and runs[0].asked == runs[1].asked
+
+
+def test_a_narrow_box_keeps_images_near_the_mean() -> None:
+    wide, narrow = (inverted(c=c, steps=40, border="box") for c in (4.0, 0.1))
+    assert float(narrow.x.std(0).mean()) < 0.3 * float(wide.x.std(0).mean())
+
+
+def test_without_steps_it_is_the_best_sample() -> None:
+    found = inverted(steps=0, border="none", consistency=0)
+    assert torch.allclose(found.x, found.start, atol=1e-5)
+
+
+def test_judges_and_private_images_stand_beside_it() -> None:
+    target, known = planted()
+    blind = classifiers.build(CLASSES, 2, 8, 1)
+    private = Labelled(known.flip(0), ("",) * 6, labels=torch.arange(5, -1, -1), classes=CLASSES)
+    given = Against(prior=PRIOR, judges=(target, blind), private=private)
+    found = inverted(given, labels="1,4", steps=60)
+    assert found.x.shape[0] == 2 and list(found.rows) == ["real", "mirror", "best sample"]
+    assert torch.equal(found.rows["real"], known[[1, 4]])
+    assert found.verdicts["real"].top[:2].all() and found.verdicts["mirror"].top[:2].all()
+    by = {m.name: m for m in found.measures()}
+    assert by["accuracy.judge-1"].value == 1 and by["accuracy.judge-1"].chance == pytest.approx(1 / 6)
+    assert "2 of 2 labels" in found.summary()
+
+
+def test_bad_input() -> None:
+    with pytest.raises(BadInput, match="no class 6"):
+        inverted(labels="6")
+    other = classifiers.build(("x", "y"), 2, 8, 1)
+    with pytest.raises(BadInput, match="other classes"):
+        inverted(Against(prior=PRIOR, judges=(other,)), steps=1)
+    few = Labelled(torch.zeros(1, 1, 8, 8), ("",), labels=torch.zeros(1, dtype=torch.long), classes=("a",))
+    with pytest.raises(BadInput, match="no private image of the class b"):
+        inverted(Against(prior=PRIOR, private=few), labels="0-1", steps=1)
+    with pytest.raises(Unsupported, match="far from normal"):
+        inverted(trust_p=False, steps=1)
