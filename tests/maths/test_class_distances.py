@@ -8,7 +8,7 @@ import torch
 
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
-from genvet.maths.class_distances import class_distances, real_to_real, scaled_mean
+from genvet.maths.class_distances import class_distances, leave_one_out, real_to_real, scaled_mean
 from genvet.maths.ranks import Ranks, by_label, of_scores, ranked
 from genvet.maths.statistics import clopper_pearson
 
@@ -65,6 +65,15 @@ def test_copies_of_the_private_picture_and_of_another_class_are_told_apart() -> 
     centroid, nearest = real_to_real(real[:6])
     assert float(centroid.mean() / found.centroid_unit[0]) == pytest.approx(1)
     assert float(nearest.mean() / found.nearest_unit[0]) == pytest.approx(1)
+
+
+def test_real_pictures_are_at_1_in_the_mean_of_each_class() -> None:
+    real, of = rows(9, 4, 0), torch.tensor([0, 1, 0, 1, 0, 1, 1, 2, 2])
+    found = leave_one_out(real, of)
+    assert by_label(found.centroid, of).tolist() == pytest.approx([1, 1, 1])
+    others = real[(of == 0) & (torch.arange(9) != 2)]
+    assert float(found.nearest[2] * found.nearest_unit[2]) == pytest.approx(float((real[2] - others).norm(dim=1).min()))
+    assert torch.equal(class_distances(real, of, real, of).nearest_unit, found.nearest_unit)
 
 
 def test_ranks_are_the_sorted_place_and_ties_count_against() -> None:

@@ -57,6 +57,17 @@ def class_distances(rows: Tensor, labels: Tensor, real: Tensor, of: Tensor) -> C
     return ClassDistances(*found)
 
 
+def leave_one_out(real: Tensor, of: Tensor) -> ClassDistances:
+    """Of the real rows (m, d) themselves, each to the others of its class: the row of a table that stands for real."""
+    found = torch.full((4, len(real)), torch.nan, dtype=torch.float64)
+    for label in of.unique():
+        mine = (of == label).cpu()
+        apart = torch.stack(real_to_real(real.double().cpu()[mine]))
+        units = apart.mean(1, keepdim=True)
+        found[:, mine] = torch.cat([apart / units, units.expand_as(apart)])
+    return ClassDistances(*found)
+
+
 _EXACTLY = "donot_use_mm_for_euclid_dist"
 
 
