@@ -70,8 +70,8 @@ def train(
     devices: int
         GPUs of this machine (or processes, on a CPU) that share every batch.
     classifier: Path
-        A classifier.safetensors whose last hidden layer is the space that quality is measured in, and which gives the
-        class score; fixed random convolutions unless given.
+        A classifier.safetensors, or an ONNX graph with what it takes (model.onnx#range=0:1), whose last hidden layer is
+        the space that quality is measured in, and which gives the class score; fixed random convolutions unless given.
     reference: Path
         Samples that the network does not learn from, to measure its quality against; the data unless given.
     """
@@ -141,11 +141,14 @@ def command(words: Sequence[str]) -> Callable[..., int]:
     if list(words[:1]) != ["train"]:
         return with_fields(train, None)
     named = early(words, "--recipe")
-    known = recipes()
-    asked = [r for r in known.values() if r.name() in named] or [
-        r for r in known.values() if not named and set(r.nets) & set(words)
-    ]
-    return with_fields(train, [*asked, *known.values()][0])
+    known = sorted(recipes().values(), key=usual(*words))
+    asked = [r for r in known if r.name() in named] or [r for r in known if not named and set(r.nets) & set(words)]
+    return with_fields(train, [*asked, *known][0])
+
+
+def usual(*nets: str) -> Callable[[type[Recipe]], bool]:
+    """What sorts recipes: one that is named as the network comes before others that train it too."""
+    return lambda recipe: recipe.name() not in nets
 
 
 def recipes() -> dict[str, type[Recipe]]:
@@ -160,7 +163,7 @@ def recipe_for(net: str, name: str | None = None) -> type[Recipe]:
     known = recipes()
     if name is not None and name not in known:
         raise BadInput(f"there is no recipe {name!r}", expected=", ".join(known))
-    fitting = [r for r in known.values() if net in r.nets and name in (None, r.name())]
+    fitting = sorted((r for r in known.values() if net in r.nets and name in (None, r.name())), key=usual(net))
     if not fitting:
         nets = {n: r.name() for r in known.values() for n in r.nets if name in (None, r.name())}
         raise BadInput(f"{name or 'no recipe'} trains {net!r}", expected=", ".join(nets))
@@ -221,7 +224,7 @@ def measured(trained: Trained, data: Images, classifier: Classifier | None, seed
     from genvet.studies.quality import Given, Quality
 
     if not isinstance(trained, TrainedGenerator):
-        screen.note(f"accuracy {trained.record['accuracy']:.4f} on {trained.record['measured_on']} that it never saw")
+        screen.note(training_report.of_accuracy(trained.record))
         return None
     try:
         finding = assess(Quality(), trained.generator, Given(data, classifier), seed=seed)

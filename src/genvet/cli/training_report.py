@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genvet.core.printable import printable
 
@@ -54,10 +54,16 @@ def measures(trained: Trained) -> tuple[Measure, ...]:
         Measure(name=f"loss.{name}", value=v, note="mean of the last 100 steps") for name, v in about["loss"].items()
     ]
     if "accuracy" in about:
-        made.append(
-            Measure(name="accuracy", value=about["accuracy"], n=about["measured_on"], note="on held-out images")
-        )
+        bounds = {"low": about["accuracy_low"], "high": about["accuracy_high"], "chance": about["chance"]}
+        note = "on held-out images; exact 95 % interval; chance is the commonest class alone"
+        made.append(Measure(name="accuracy", value=about["accuracy"], n=about["measured_on"], note=note, **bounds))
     return tuple(made)
+
+
+def of_accuracy(about: Mapping[str, Any]) -> str:
+    """A classifier's accuracy in one line."""
+    between = f"{about['accuracy_low']:.4f} to {about['accuracy_high']:.4f}, chance {about['chance']:.4f}"
+    return f"accuracy {about['accuracy']:.4f} ({between}) on {about['measured_on']} that it never saw"
 
 
 def figures(trained: Trained, folder: Path, rate: int, seed: int) -> tuple[Figure, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +17,8 @@ from genvet.core.printable import printable
 from genvet.files import members
 from genvet.files.images import idx_array, load_images, npy_array
 
+HALVES = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "eval"})
+"""Names of folders that part a data set, above the classes or below them."""
 LABELS = ("labels.npy", "y.npy", "subject.npy")
 MOST_CLASSES = 100_000
 
@@ -56,14 +59,32 @@ def _labels(path: Path) -> list[NDArray[np.generic]]:
 
 
 def by_folder(images: Images, path: Path) -> Labelled:
-    """The folder that a picture lies in names its class."""
-    folders = [PurePosixPath(name).parent.name for name in images.names]
+    """The folder that a picture lies in names its class; with those above it, where several have one name."""
+    folders = class_names([PurePosixPath(name).parent for name in images.names])
     if not folders or not all(folders):
         expected = "an npz with labels, idx with labels beside it, or a folder for each class"
         raise BadInput(f"no labels come with {printable(path)}", expected=expected)
     classes = tuple(sorted(set(folders)))
     number = {name: i for i, name in enumerate(classes)}
     return _labelled(images, torch.tensor([number[f] for f in folders]), classes)
+
+
+def class_names(folders: Sequence[PurePosixPath]) -> list[str]:
+    """Of each picture's folder: its last name, or its path below what all share, where last names do not tell.
+
+    >>> class_names([PurePosixPath("x/Greek/character01"), PurePosixPath("x/Latin/character01")])
+    ['Greek/character01', 'Latin/character01']
+    >>> class_names([PurePosixPath("train/cat"), PurePosixPath("test/cat")])
+    ['cat', 'cat']
+    """
+    # The halves of a data set are no classes: a cat is a cat in both.
+    ways = [tuple(part for part in f.parts if part.lower() not in HALVES) or f.parts for f in folders]
+    last = [way[-1] if way else "" for way in ways]
+    if len(set(ways)) == len(set(last)):
+        return last
+    first, final = min(ways), max(ways)  # what these two share, all share
+    shared = next((i for i, (a, b) in enumerate(zip(first, final, strict=False)) if a != b), 0)
+    return ["/".join(way[shared:]) or way[-1] for way in ways]
 
 
 def _labelled(images: Images, labels: torch.Tensor, classes: tuple[str, ...]) -> Labelled:
