@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genvet.cli import by_name, outcome, screen
+from genvet.cli import by_name, classifier_attack, outcome, screen
 from genvet.cli.opening import placed
 from genvet.cli.options import REPORTING, Reporting, output_folder
 from genvet.core.errors import BadInput, Unsupported
@@ -28,23 +28,27 @@ def attack(
     given: Mapping[str, Path] | None = None,
     settings: Any = None,
 ) -> int:
-    """Plant a backdoor in a generator of your own; `genvet attack NAME --help` lists what the attack takes.
+    """Attack a model of your own; `genvet attack NAME --help` lists what the attack takes.
 
-    Attacks that train from data need no MODEL: they begin with a fresh network, by --net dcgan:capacity=16,latent=100.
+    Backdoors go into a generator: those that train from data need no MODEL, and begin with a fresh network, by --net
+    dcgan:capacity=16,latent=100. Inversions find images of what a classifier knows, through a generator as --prior.
 
     Parameters
     ----------
     name: str
         The attack: `genvet list attack` names them.
     model: Path
-        The benign model; none for a training of a fresh network.
+        The benign generator, or the classifier to invert; none for a training of a fresh network.
     out: Path
-        Folder for planted.safetensors, backdoor.safetensors and the report; ./genvet-attack-<stem> unless given.
+        Folder for the report and for what came of it: planted.safetensors and backdoor.safetensors, or the images;
+        ./genvet-attack-<stem> unless given.
     """
     from genvet import engine
     from genvet.files.load import load
 
     probe: Probe = settings if settings is not None else by_name.named(name, "attack")
+    if probe.name().startswith("inversion."):
+        return classifier_attack.invert(probe, model, out, common, given)
     file = (
         load(model, net=common.net, part=common.part)
         if model

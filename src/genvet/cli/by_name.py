@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 from cyclopts import Parameter
 
 from genvet.cli.options import with_fields
 
 if TYPE_CHECKING:
+    from genvet.core.classifier import Classifier
     from genvet.core.generator import Generator
     from genvet.core.technique import Probe, Repair
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 HELP = {
     "Images": "Images or sounds: folder, zip, npz, idx or one file; path#a:b slices.",
+    "Labelled": "Images with their classes: a folder a class, npz with labels, or idx with its labels.",
     "Generator": "A model file with a generator.",
     "Critic": "A critic.safetensors, as genvet train writes it.",
     "Encoder": "An encoder.safetensors, as genvet train writes it beside a VAE.",
@@ -52,10 +54,12 @@ def named(name: str, kind: str) -> Any:
 
 
 def _flag(technique: Given, field: Field[Any]) -> inspect.Parameter:
-    """The option that names the file for one thing that may be given."""
+    """The option that names the file for one thing that may be given; said again, for several of one kind."""
     needed = field.default is MISSING and field.default_factory is MISSING
-    path: Any = Path if needed else Path | None
-    kind = Annotated[path, Parameter(help=HELP[_kind(technique, field.name)])]
+    several = get_origin(get_type_hints(technique.gift())[field.name]) is tuple
+    path: Any = list[Path] | None if several else Path if needed else Path | None
+    more = " May be given several times." * several
+    kind = Annotated[path, Parameter(help=HELP[_kind(technique, field.name)] + more, negative="")]
     default = inspect.Parameter.empty if needed else None
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
@@ -66,30 +70,46 @@ def _kind(technique: Given, name: str) -> str:
     return next(str(k.__name__) for k in (get_args(hint) or (hint,)) if k is not type(None))
 
 
-def gift(technique: Probe | Repair, given: Mapping[str, Path | None] | None, target: Generator) -> Any:
+Paths = Path | list[Path] | None
+"""What a flag gives: one file, several, or none."""
+
+
+def gift(technique: Probe | Repair, given: Mapping[str, Paths] | None, target: Generator | Classifier) -> Any:
     """All that the technique is given, read from the files that the flags name."""
     from genvet.engine.running import gift as filled
 
-    kinds = {name: _kind(type(technique), name) for name in given or {}}
-    return filled(technique, {k: read(kinds[k], path, target) for k, path in (given or {}).items()})
+    def found(name: str, path: Paths) -> Any:
+        kind = _kind(type(technique), name)
+        return tuple(read(kind, one, target) for one in path) if isinstance(path, list) else read(kind, path, target)
+
+    return filled(technique, {name: found(name, path) for name, path in (given or {}).items()})
 
 
-def read(kind: str, path: Path | None, target: Generator) -> Any:
+def read(kind: str, path: Path | None, target: Generator | Classifier) -> Any:
     """One thing that is given, by the name of its type, with networks where the target is; None without a file."""
     from genvet.files.backdoor import load_backdoor
     from genvet.files.classifiers import load_classifier
-    from genvet.files.convert import load_saved
+    from genvet.files.convert import averaged
     from genvet.files.critic import load_critic, load_encoder
     from genvet.files.images import load_images
+    from genvet.files.labelled import load_labelled
+    from genvet.files.load import load
     from genvet.files.sounds import load_sounds
 
     if path is None:
         return None
     if kind == "Images":
         return (load_images if len(target.shape) == 3 else load_sounds)(path, target.shape)
-    if kind in ("Backdoor", "Classifier"):
-        return load_backdoor(path) if kind == "Backdoor" else load_classifier(path)
-    readers = {"Generator": load_saved, "Critic": load_critic, "Encoder": load_encoder}
-    network: Any = readers[kind](path)
+    if kind == "Labelled":
+        return load_labelled(path, target.shape)
+    if kind == "Backdoor":
+        return load_backdoor(path)
+    readers: dict[str, Callable[[Path], Any]] = {
+        "Generator": lambda path: averaged(load(path)),
+        "Classifier": load_classifier,
+        "Critic": load_critic,
+        "Encoder": load_encoder,
+    }
+    network = readers[kind](path)
     network.module.to(target.device)
     return network

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genvet.core.device import move
 from genvet.core.errors import BadInput
 
 
@@ -45,6 +46,10 @@ class Classifier:
     @property
     def device(self) -> torch.device:
         return next((t.device for t in self.module.state_dict().values()), torch.device("cpu"))
+
+    def to(self, device: str) -> None:
+        """Move the network to `cpu`, `cuda`, or by `auto` to a GPU where there is one; raises BadInput otherwise."""
+        move(self.module, device)
 
     def fitting(self, shape: tuple[int, ...]) -> Classifier:
         """This classifier, where it takes samples of this shape; raises BadInput otherwise."""

@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from genvet.core.device import move
 from genvet.core.errors import BadInput, BudgetSpent
 from genvet.core.latent import Latent
-from genvet.core.printable import printable
 from genvet.core.rng import Rng
 
 Output = Literal["symmetric", "unit"]
@@ -82,13 +82,7 @@ class Generator:
 
     def to(self, device: str) -> None:
         """Move the network to `cpu`, `cuda`, or by `auto` to a GPU where there is one; raises BadInput otherwise."""
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            self.module.to(device)
-        except (RuntimeError, AssertionError) as error:
-            got = printable(error, 100)
-            raise BadInput(f"there is no device {device!r} here", expected="auto, cpu or cuda", got=got) from None
+        move(self.module, device)
 
     def layers(self) -> dict[str, nn.Module]:
         """The modules that hold weights of their own, by name."""
