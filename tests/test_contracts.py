@@ -21,6 +21,7 @@ from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
 from genvet.core.report import Finding
 from genvet.core.rng import Rng
+from genvet.core.scores import Scores
 from genvet.core.technique import Probe, Recipe, Repair, Technique, Trained, TrainedClassifier, TrainedGenerator
 from genvet.engine import assess
 from genvet.files.classifiers import load_classifier, save_classifier
@@ -66,7 +67,7 @@ def target_for(probe: type[Probe]) -> Any:
         return toy_generator()
     if access is StyleGenerator:
         return toy_style_generator()
-    if access is Classifier:
+    if access in (Classifier, Scores):
         return toy_classifier()
     pytest.fail(f"no toy target for {access}: add one here")
 

@@ -10,11 +10,16 @@ from torch import Tensor, nn
 
 from genvet.attacks.inversion.inverted import Against, Inverted
 from genvet.attacks.inversion.mirror import Mirror
+from genvet.attacks.inversion.mirror_black_box import Herd, MirrorBlackBox
 from genvet.core.classifier import Classifier
 from genvet.core.data import Labelled
-from genvet.core.errors import BadInput, Unsupported
+from genvet.core.errors import BadInput, BudgetSpent, Unsupported
 from genvet.core.rng import Rng
+from genvet.core.scores import Scores
+from genvet.core.scores import told as answered
 from genvet.nets import classifiers, stylegan2
+from genvet.nets.latent_spaces import LatentSpace
+from genvet.nets.p_space import PSpace
 
 PRIOR = stylegan2.build(size=8, z_dim=8, w_dim=8, channels=1, channel_base=64, channel_max=8, rng=Rng(3))
 PRIOR.module.eval().requires_grad_(False)
@@ -24,18 +29,19 @@ CLASSES = ("a", "b", "c", "d", "e", "f")
 class Distances(nn.Module):
     """Logits that fall with the distance from one image a class: the classes are known points."""
 
-    def __init__(self, known: Tensor) -> None:
+    def __init__(self, known: Tensor, steep: float) -> None:
         super().__init__()
+        self.steep = steep
         self.register_buffer("known", known.flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return -20 * torch.cdist(x, self.known)  # type: ignore[arg-type]
+        return -self.steep * torch.cdist(x, self.known)  # type: ignore[arg-type]
 
 
-def planted() -> tuple[Classifier, Tensor]:
-    """Classes at images of ordinary w, and those images."""
+def planted(steep: float = 20.0) -> tuple[Classifier, Tensor]:
+    """Classes at images of ordinary w, and those images. A steep one is sure of all that comes near."""
     known = PRIOR(PRIOR.latent.sample(0, len(CLASSES), Rng(77))).clamp(-1, 1)
-    module = nn.ModuleDict({"features": nn.Flatten(), "head": Distances(known)})
+    module = nn.ModuleDict({"features": nn.Flatten(), "head": Distances(known, steep)})
     return Classifier(module=module.eval(), shape=(1, 8, 8), classes=CLASSES, name="planted"), known
 
 
@@ -83,6 +89,58 @@ def test_judges_and_private_images_stand_beside_it() -> None:
     by = {m.name: m for m in found.measures()}
     assert by["accuracy.judge-1"].value == 1 and by["accuracy.judge-1"].chance == pytest.approx(1 / 6)
     assert "2 of 2 labels" in found.summary()
+
+
+# By queries alone
+
+
+def bred(**knobs: Any) -> Inverted:
+    target, _ = planted(steep=1.5)
+    usual = {"samples": 100, "population": 20, "generations": 25, "moments": 2000, "trust_p": True, "c": 4.0}
+    view = target.seen_as(Scores, budget=knobs.pop("budget", None))
+    return MirrorBlackBox(**{**usual, "enough": 1.0, **knobs})(view, Against(prior=PRIOR), Rng(0))
+
+
+def test_breeding_comes_nearer_than_the_best_sample() -> None:
+    found, first = bred(mutation=0.3), bred(generations=0)
+    sure, before = (one.verdicts["mirror"].sure[0] for one in (found, first))
+    assert (sure >= before).all() and float((sure - before).mean()) > 0.05
+    assert torch.equal(before, first.verdicts["best sample"].sure[0]), "a wide box leaves the best sample alone"
+    assert found.asked == 100 + 6 * 20 * 26, "samples, and every member of every generation"
+
+
+def test_a_child_takes_more_of_the_better_parent() -> None:
+    """Of two parents with scores of 0.9 and 0.1, as the paper writes it: 9 of 10 numbers; as released, 1 of 23."""
+    target, _ = planted()
+    p = PSpace.of(PRIOR, 500, Rng(1))
+    shares = {}
+    for crossover in ("paper", "released"):
+        how = MirrorBlackBox(mutation=0, c=100, crossover=crossover, population=2)  # type: ignore[arg-type]
+        space = LatentSpace(generator=PRIOR, name="w", border="box", c=100, p=p)
+        points = torch.stack([torch.zeros(8), torch.ones(8)]).repeat(200, 1)[None]
+        herd = Herd(how, space, p, points, torch.tensor([0]), target.seen_as(Scores), Rng(0))
+        herd.score = torch.tensor([0.9, 0.1]).double().repeat(200)[None]
+        # Parents are drawn by their scores: 0.18 of all pairs differ, and only they are mixed.
+        children = herd._children(0, 0)[1:]
+        mixed = children[children.std(1) > 0]
+        shares[crossover] = float(mixed.mean())
+    assert shares["paper"] < 0.3 and shares["released"] > 0.7, "share of the worse parent"
+
+
+def test_a_budget_ends_it_with_what_there_is() -> None:
+    found = bred(budget=1000)
+    assert "budget of queries" in found.summary() and 800 < found.asked <= 1000 and found.x.shape == (6, 1, 8, 8)
+
+
+def test_answers() -> None:
+    p = torch.tensor([[0.5, 0.2, 0.3]])
+    assert torch.equal(answered(p, "top_k", 2), torch.tensor([[0.5, 0.0, 0.3]]))
+    target, known = planted()
+    view = target.seen_as(Scores, answers="label", budget=7)
+    assert torch.equal(view(known), torch.eye(6)) and view.used == 6
+    with pytest.raises(BudgetSpent):
+        view(known)
+    assert view.used == 6, "what is refused is not counted"
 
 
 def test_bad_input() -> None:

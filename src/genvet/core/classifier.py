@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genvet.core.device import move
 from genvet.core.errors import BadInput
+from genvet.core.scores import Answers, Oracle, Scores
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,6 +70,12 @@ class Classifier:
         """The same as `features`, some at a time, on the CPU, without gradients: (n, width)."""
         on = self.device
         return torch.cat([self.features(some.to(on)).cpu() for some in x.split(batch)])
+
+    def seen_as(self, view: type[Any], answers: Answers = "scores", k: int = 5, budget: int | None = None) -> Oracle:
+        """The same classifier to an outsider, without weights or gradients."""
+        if view is not Scores:
+            raise BadInput("no such view", expected="Scores", got=view.__name__)
+        return Oracle(self, answers, k, budget)
 
     def __str__(self) -> str:
         """By its classes and by its weights, so that no two spaces have one name."""

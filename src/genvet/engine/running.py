@@ -57,8 +57,12 @@ def handed(probe: Probe, target: Any) -> Any:
     if access is ModelFile or target is None:
         fits = isinstance(target, ModelFile) if access is ModelFile else access is type(None)
     else:
+        from genvet.core.classifier import Classifier
         from genvet.core.generator import Endpoint, Gallery, Generator, Queries, Samples
+        from genvet.core.scores import Scores
 
+        if access is Scores and isinstance(target, Classifier):
+            return target.seen_as(Scores)
         if access in (Samples, Queries):
             if isinstance(target, Generator):
                 return target.seen_as(access)

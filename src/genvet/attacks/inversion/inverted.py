@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.printable import printable
 from genvet.core.report import Figure, Measure, Scalar, Table
+from genvet.core.scores import Scores
 from genvet.core.technique import Picture, Result, Technique
 from genvet.maths.statistics import clopper_pearson
 from genvet.nets.first_guesses import shown
@@ -67,12 +69,13 @@ class Verdicts:
     """The probability of the label, (classifiers, labels)."""
 
     @classmethod
-    def of(cls, judges: tuple[Classifier, ...], x: Tensor, labels: Tensor) -> Verdicts:
-        """Of images (labels, *shape)."""
-        p = [judge.probabilities(shown(x, judge.shape)) for judge in judges]
-        rank = [(q > q.gather(1, labels[:, None])).sum(1) for q in p]
-        own = [q.gather(1, labels[:, None])[:, 0] for q in p]
-        return cls(torch.stack([r == 0 for r in rank]), torch.stack([r < BEST for r in rank]), torch.stack(own))
+    def of(cls, judges: Sequence[Classifier | Scores], x: Tensor, labels: Tensor) -> Verdicts:
+        """Of images (labels, *shape); a class whose probability is not told is not among the likeliest."""
+        p = torch.stack([_asked(judge, shown(x, judge.shape)) for judge in judges])
+        own = p.gather(2, labels[None, :, None].expand(len(p), -1, 1))
+        rank = (p > own).sum(2)
+        told = own[:, :, 0] > 0
+        return cls((rank == 0) & told, (rank < BEST) & told, own[:, :, 0])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -160,9 +163,13 @@ class Inverted(Result):
         return self.asked
 
 
+def _asked(judge: Classifier | Scores, x: Tensor) -> Tensor:
+    return judge.probabilities(x) if isinstance(judge, Classifier) else judge(x)
+
+
 def told(
     method: str,
-    target: Classifier,
+    target: Classifier | Scores,
     given: Against,
     labels: Tensor,
     x: Tensor,
