@@ -25,7 +25,7 @@ HELP = {
     "Generator": "A model file with a generator.",
     "Critic": "A critic.safetensors, as genvet train writes it.",
     "Encoder": "An encoder.safetensors, as genvet train writes it beside a VAE.",
-    "Classifier": "A classifier.safetensors, as genvet train writes it.",
+    "Classifier": "A classifier.safetensors of genvet train, or an ONNX graph: model.onnx#range=0:1.",
     "Backdoor": "A backdoor.safetensors, as genvet attack writes it.",
 }
 """What may be given, by its type."""

@@ -1,21 +1,29 @@
-"""Classifiers of our own: out as safetensors, and in again as data."""
+"""Classifiers: our own out as safetensors and in again as data, anybody's in as an ONNX graph."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genvet.core.classifier import Classifier
 from genvet.core.errors import BadInput, GenVetError
+from genvet.core.modelfile import ModelFile
 from genvet.core.printable import printable
 from genvet.files.convert import save_part
 from genvet.files.load import read
 from genvet.files.tensors import tensors
-from genvet.nets import classifiers
+from genvet.nets import classifiers, onnx_classifier
+from genvet.nets.intake import EXAMPLES, stated
+
+BESIDE = ".json"
+"""What is added to the name of a graph for the file that says what it takes."""
+LARGEST_BESIDE = 1 << 22
+_NUMBERS = ("range", "mean", "std")
 
 
 def save_classifier(classifier: Classifier, path: str | Path, metadata: Mapping[str, str] | None = None) -> str:
@@ -24,17 +32,34 @@ def save_classifier(classifier: Classifier, path: str | Path, metadata: Mapping[
 
 
 def load_classifier(path: str | Path) -> Classifier:
-    """The classifier of a file that `save_classifier` wrote; raises BadInput where it holds none."""
+    """The classifier of a file: one that `save_classifier` wrote, or an ONNX graph with what it takes.
+
+    What a graph takes is said behind its name, such as model.onnx#range=0:1,order=bgr, or in model.onnx.json beside it
+    (nets.intake.Intake has all that may be said). Raises BadInput where the file holds no classifier.
+    """
+    path, said = _parted(str(path))
     file = read(path)
-    if classifiers.KEY not in file.metadata:
-        expected = "the classifier.safetensors that genvet train wrote"
-        raise BadInput(f"{printable(path)} is no classifier", expected=expected, got=file.format)
+    if classifiers.KEY in file.metadata:
+        if said:
+            raise BadInput(f"{printable(path)} says by itself what it takes", got=printable(", ".join(said), 100))
+        return _ours(file, path)
+    if any(part.graph is not None and part.kind == "onnx" for part in file.parts):
+        return _graph(file, path, said or _beside(path))
+    expected = "the classifier.safetensors that genvet train wrote"
+    hint = "an ONNX graph does as well: model.onnx#range=0:1"
+    raise BadInput(f"{printable(path)} is no classifier", expected=expected, got=file.format, hint=hint)
+
+
+def _ours(file: ModelFile, path: Path) -> Classifier:
     try:
+        config = json.loads(file.metadata[classifiers.KEY])
+        foreign = config.get("family") == onnx_classifier.FAMILY
+        build: Any = onnx_classifier.build if foreign else classifiers.build
         with torch.device("meta"):  # the file's numbers are claims: nothing is allocated before its tensors fit
-            classifier = classifiers.build(**json.loads(file.metadata[classifiers.KEY]))
+            classifier: Classifier = build(**{k: v for k, v in config.items() if not (foreign and k == "family")})
         found = tensors(file.parts[0], file.storages)
         classifier.module.load_state_dict({k: _own(t) for k, t in found.items()}, assign=True)
-    except (GenVetError, KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+    except (GenVetError, KeyError, ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:
         why = printable(error, 200)
         raise BadInput(f"{printable(path)} is no classifier that GenVet wrote", got=why) from None
     classifier.module.eval().requires_grad_(False)
@@ -44,3 +69,42 @@ def load_classifier(path: str | Path) -> Classifier:
 def _own(tensor: Tensor) -> Tensor:
     """A tensor in memory of its own, as our networks compute."""
     return tensor.to(torch.float32, copy=True) if tensor.is_floating_point() else tensor.clone()
+
+
+def _graph(file: ModelFile, path: Path, said: Mapping[str, Any]) -> Classifier:
+    if not said:
+        hint = f"say so behind its name, {path.name}#range=0:1, or in {path.name}{BESIDE} beside it: {EXAMPLES}"
+        raise BadInput(f"{printable(path)} does not tell which values it takes", hint=printable(hint, 400))
+    part = next(part for part in file.parts if part.graph is not None)
+    return onnx_classifier.from_graph(part, tensors(part, file.storages), stated(**said))
+
+
+def _parted(path: str) -> tuple[Path, dict[str, Any]]:
+    """The file, and what is said behind its name; numbers and names are parted by colons."""
+    name, mark, text = path.rpartition("#")
+    if not mark or Path(path).exists():
+        return Path(path), {}
+    said: dict[str, Any] = {}
+    for item in text.split(","):
+        key, equals, value = item.partition("=")
+        if not equals or not value:
+            expected = "key=value, parted by commas, such as range=0:1,order=bgr"
+            raise BadInput("what the classifier takes is not plain", expected=expected, got=printable(item, 60))
+        said[key.strip()] = value.split(":") if key.strip() in (*_NUMBERS, "classes") else value
+    return Path(name), said
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """What the small JSON beside a graph says; nothing where there is none."""
+    beside = path.with_name(path.name + BESIDE)
+    if not beside.is_file():
+        return {}
+    if beside.stat().st_size > LARGEST_BESIDE:
+        raise BadInput(f"{printable(beside)} is too large", expected=f"at most {LARGEST_BESIDE} bytes")
+    try:
+        said = json.loads(beside.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{printable(beside)} is no JSON", got=printable(error, 100)) from None
+    if not isinstance(said, dict):
+        raise BadInput(f"{printable(beside)} says nothing", expected='such as {"range": [0, 1]}')
+    return {str(key): value for key, value in said.items()}

@@ -34,6 +34,17 @@ def clopper_pearson(hits: int, n: int, level: float = 0.95) -> Interval:
     return Interval(low, high)
 
 
+def above_chance(hits: int, n: int, chance: float) -> float:
+    """The exact one-sided p-value of so many hits, or more, in n independent tries that succeed by chance.
+
+    >>> round(above_chance(3, 3, 0.5), 6), above_chance(0, 3, 0.5)
+    (0.125, 1.0)
+    """
+    from scipy.special import betainc
+
+    return 1.0 if hits <= 0 else float(betainc(hits, n - hits + 1, chance))
+
+
 def rank_p_value(value: float, controls: Sequence[float]) -> float:
     """How often one of the controls, or the value itself, is as small as the value: ties count against the claim.
 

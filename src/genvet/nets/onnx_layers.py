@@ -132,8 +132,11 @@ def _pool(o: Operation) -> Tensor:
     window = _Window(o, o.attribute("kernel_shape", []))
     window.for_input(o.x)
     largest = o.op == "MaxPool"
-    if o.attribute("ceil_mode", 0) or (not largest and max(window.dilations) > 1):
+    up = bool(o.attribute("ceil_mode", 0))
+    if (up and not (largest and window.before == window.after)) or (not largest and max(window.dilations) > 1):
         raise Unsupported(f"{o.op} that rounds up, or with dilations")
+    if up:  # torch leaves out a window that would begin in the padding
+        return _of_rank(_MAX, o)(o.x, window.kernel, window.strides, window.before, window.dilations, ceil_mode=True)
     if largest:
         run = _of_rank(_MAX, o)
         return run(window.pad(o.x, -math.inf), window.kernel, window.strides, 0, window.dilations)

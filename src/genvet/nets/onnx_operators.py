@@ -131,6 +131,13 @@ def _softmax(o: Operation) -> Tensor:
     return o.x.flatten(first).softmax(-1).reshape(o.x.shape) if o.x.ndim > first else o.x.softmax(-1)
 
 
+def _log_softmax(o: Operation) -> Tensor:
+    if o.opset >= 13:
+        return o.x.log_softmax(o.attribute("axis", -1))
+    first = axis(o.attribute("axis", 1), o.x.ndim)
+    return o.x.flatten(first).log_softmax(-1).reshape(o.x.shape)
+
+
 def _cast(o: Operation) -> Tensor:
     kind = o.attribute("to", 1)
     if kind not in _KINDS:
@@ -351,11 +358,13 @@ TABLE: dict[str, Callable[[Operation], Answer]] = {
     "Greater": _broadcasting(torch.gt),
     "GreaterOrEqual": _broadcasting(torch.ge),
     "HardSigmoid": lambda o: (o.x * o.attribute("alpha", 0.2) + o.attribute("beta", 0.5)).clamp(0, 1),
+    "HardSwish": lambda o: functional.hardswish(o.x),
     "Identity": _plain(lambda x: x),
     "LeakyRelu": lambda o: functional.leaky_relu(o.x, o.attribute("alpha", 0.01)),
     "Less": _broadcasting(torch.lt),
     "LessOrEqual": _broadcasting(torch.le),
     "Log": _plain(torch.log),
+    "LogSoftmax": _log_softmax,
     "Max": _broadcasting(torch.maximum),
     "Mean": _mean,
     "Min": _broadcasting(torch.minimum),
