@@ -56,10 +56,9 @@ def test_each_gallery_holds_whom_it_should_and_ranks_are_the_loop() -> None:
 def test_similar_people_are_those_of_the_loop() -> None:
     rows, person = people(12, 3)
     gallery = similar_people(rows, person, Rng(0), size=5)
-    for one, got in zip(gallery.people, gallery.others, strict=True):
-        own = rows[person == one]
+    for one, right, got in zip(gallery.people, gallery.right, gallery.others, strict=True):
         nearest = {
-            int(o): min((float((a - rows[i]).norm()), i) for a in own for i in range(36) if person[i] == o)
+            int(o): min((float((rows[right] - rows[i]).norm()), i) for i in range(36) if person[i] == o)
             for o in person.unique()
             if o != one
         }

@@ -68,20 +68,20 @@ def random_people(rows: Tensor, person: Tensor, rng: Rng, size: int = SIZE) -> G
 
 
 def similar_people(rows: Tensor, person: Tensor, rng: Rng, size: int = SIZE, by: Tensor | None = None) -> Gallery:
-    """Each person among those who resemble that person most: of each of them, the picture that does so most.
+    """Each person among those who look most like that person's picture: of each of them, the picture that does so most.
 
-    Resemblance is the distance to the nearest of the person's pictures among rows `by` (m, e) of another space, or
-    among the same rows: those are the hardest there are for a search in that space.
+    Likeness is nearness among rows `by` (m, e) of another space, or among the same rows: those are the hardest people
+    to be told from the right picture in that space. It is the picture that they are compared with, not all of the
+    person's: others that are near to a badly lit one of those are easily told from the one in the gallery.
     """
     people, right = _one_each(person, rng, size)
     seen = (rows if by is None else by).double().cpu()
     person, others = person.cpu(), []
-    for one in people:
-        apart = torch.cdist(seen, seen[person == one]).min(1).values
+    for one, picture in zip(people, right, strict=True):
+        apart = (seen - seen[picture]).norm(dim=1)
         apart[person == one] = torch.inf
         order = apart.argsort(stable=True)
-        first = _first_of_each(person[order])[: size - 1]
-        others.append(order[first])
+        others.append(order[_first_of_each(person[order])[: size - 1]])
     return Gallery("the most similar people", rows.cpu(), people, right, torch.stack(others))
 
 
