@@ -40,11 +40,11 @@ class Screening:
         """In a line.
 
         >>> str(Screening(torch.tensor([True, False]), torch.zeros(2), {}, {"pixels": 2.0}, 0.5, 99))
-        '1 of 2 public pictures look like private ones (1.0 would by chance, at a rate of 0.5)'
+        '1 of 2 public pictures look like private ones (up to 1.0 would by chance, at a rate of 0.5)'
         """
         by_chance = self.rate * len(self.near)
         found = f"{int(self.near.sum())} of {len(self.near)} public pictures look like private ones"
-        return f"{found} ({by_chance:.1f} would by chance, at a rate of {self.rate:g})"
+        return f"{found} (up to {by_chance:.1f} would by chance, at a rate of {self.rate:g})"
 
 
 def screened(
