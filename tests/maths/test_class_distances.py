@@ -9,7 +9,7 @@ import torch
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
 from genvet.maths.class_distances import class_distances, leave_one_out, real_to_real, scaled_mean
-from genvet.maths.ranks import Ranks, by_label, of_scores, ranked
+from genvet.maths.ranks import Ranks, by_label, median_of, of_scores, ranked
 from genvet.maths.statistics import clopper_pearson
 
 
@@ -94,10 +94,24 @@ def test_shares_have_exact_intervals_by_label_and_their_chance() -> None:
     one = Ranks(torch.tensor([1, 2, 1, 9, 1]), torch.tensor([10, 10, 10, 10, 2]), torch.arange(5))
     assert one.share(1) == (0.6, *clopper_pearson(3, 5)) and one.share(2).value == 0.8
     assert one.chance(1) == pytest.approx((4 * 0.1 + 0.5) / 5) and one.chance(5) == pytest.approx((4 * 0.5 + 1) / 5)
-    assert one.median() == 1 and one.measure("top-1").chance == pytest.approx(0.18) and one.measure("top-1").n == 5
+    assert (
+        one.median() == (1, 1, 10)
+        and one.measure("top-1").chance == pytest.approx(0.18)
+        and one.measure("top-1").n == 5
+    )
     # Ten rows of each label are no fifty trials.
     many = Ranks(one.rank.repeat_interleave(10), one.among.repeat_interleave(10), one.label.repeat_interleave(10))
     assert many.share(1) == one.share(1) and many.measure("top-1").n == 5
     half = Ranks(torch.tensor([1, 2, 1]), torch.full((3,), 4), torch.tensor([0, 0, 1]))
     assert half.share(1) == (0.75, clopper_pearson(1, 2).low, clopper_pearson(2, 2).high)
     assert by_label(torch.tensor([1.0, 3, 10]), torch.tensor([7, 7, 2])).tolist() == [10, 2]
+
+
+def test_intervals_of_medians_cover_and_are_no_wider_than_needed() -> None:
+    covered = []
+    for s in range(400):
+        value, low, high = median_of(rows(25, 1, s)[:, 0].exp())  # whose median is 1
+        covered.append(low <= 1 <= high)
+        assert low < value < high
+    assert 0.93 <= np.mean(covered) <= 0.99
+    assert median_of(torch.tensor([3.0, 1.0]), 0.0, 9.0) == (2, 0, 9)

@@ -13,6 +13,7 @@ from genvet.core.classifier import Classifier
 from genvet.core.data import Encoder, Labelled
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
+from genvet.core.scores import Scores
 from genvet.nets.evidence import evidence, evidence_of_real
 from genvet.nets.references import asked, neighbours
 from genvet.nets.spaces import encoded, logits, penultimate, pixels, random_convolutions
@@ -102,6 +103,17 @@ def test_spaces_clip_batch_and_say_what_they_are() -> None:
     assert space(data.x).shape == (12, 2) and space.name == "the latents of a public VAE"
     leaf = torch.ones(2, requires_grad=True)
     (space(data.x) @ leaf).sum().backward()  # rows may be used where gradients are
+
+
+def test_a_classifier_behind_a_wall_is_asked_too_and_charged() -> None:
+    data = classes(12, 4)
+    view = classifier(data).seen_as(Scores, answers="label", budget=50)
+    ranks = asked(view).ranks(data.x, data.labels)
+    assert ranks.share().value == 1 and view.left == 2
+    assert (
+        int(asked(classifier(data).seen_as(Scores, answers="label")).ranks(data.x, data.labels.roll(4)).rank.min())
+        == 12
+    )
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -109,7 +109,7 @@ def _accuracy(name: str, ranks: Ranks, note: str) -> tuple[Measure, ...]:
     if int(ranks.among.max()) > 2 * TOP:
         tops.append(ranks.measure(f"{name}.top-{TOP}", TOP, note))
     chance = (int(ranks.among.max()) + 1) / 2
-    tops.append(
-        Measure(name=f"{name}.rank", value=ranks.median(), chance=chance, n=ranks.labels, note=f"median; {note}")
-    )
+    value, low, high = ranks.median()
+    note, n = f"median; {note}", ranks.labels
+    tops.append(Measure(name=f"{name}.rank", value=value, low=low, high=high, chance=chance, n=n, note=note))
     return tuple(tops)

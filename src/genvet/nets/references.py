@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genvet.core.classifier import Classifier
 from genvet.core.errors import BadInput
+from genvet.core.scores import Scores
 from genvet.maths.ranks import Ranks, of_scores
 from genvet.nets.spaces import BATCH, Space, logits
 
@@ -28,8 +29,10 @@ class Reference:
         return of_scores(torch.cat([self.scores(part.clamp(-1, 1)).cpu() for part in x.split(BATCH)]), labels)
 
 
-def asked(classifier: Classifier, name: str = "") -> Reference:
-    """A classifier: the target, or one that was trained apart from it."""
+def asked(classifier: Classifier | Scores, name: str = "") -> Reference:
+    """A classifier: the target, or one that was trained apart from it; one with a budget is charged."""
+    if not isinstance(classifier, Classifier):
+        return Reference(name or f"a classifier that tells {classifier.answers}", len(classifier.classes), classifier)
     return Reference(name or str(classifier), len(classifier.classes), logits(classifier))
 
 

@@ -32,12 +32,12 @@ class Space:
 
 def penultimate(classifier: Classifier) -> Space:
     """The last hidden layer of a classifier."""
-    return Space(f"the last hidden layer of {classifier}", lambda x: classifier.features(x.to(_device(classifier))))
+    return Space(f"the last hidden layer of {classifier}", lambda x: classifier.features(x.to(classifier.device)))
 
 
 def logits(classifier: Classifier) -> Space:
     """The logits of a classifier."""
-    return Space(f"the logits of {classifier}", lambda x: classifier.logits(x.to(_device(classifier))))
+    return Space(f"the logits of {classifier}", lambda x: classifier.logits(x.to(classifier.device)))
 
 
 def pixels() -> Space:
@@ -58,7 +58,3 @@ def encoded(encoder: Encoder, name: str) -> Space:
         return mean
 
     return Space(f"the latents of {name}", embed)
-
-
-def _device(classifier: Classifier) -> torch.device:
-    return next((t.device for t in classifier.module.state_dict().values()), torch.device("cpu"))
