@@ -111,5 +111,5 @@ def read(kind: str, path: Path | None, target: Generator | Classifier) -> Any:
         "Encoder": load_encoder,
     }
     network = readers[kind](path)
-    network.module.to(target.device)
+    network.module.to(getattr(target, "device", "cpu"))  # a service has none
     return network

@@ -4,35 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genvet.cli import by_name, outcome, screen
 from genvet.cli.options import Reporting, output_folder
 from genvet.core.errors import BadInput
 
 if TYPE_CHECKING:
+    from genvet.core.modelfile import ModelFile
     from genvet.core.technique import Probe
 
 
 def invert(
     probe: Probe, model: Path | None, out: Path | None, common: Reporting, given: Mapping[str, by_name.Paths] | None
 ) -> int:
-    """Run an inversion on the classifier of a file."""
+    """Run an inversion on the classifier of a file, or of an address."""
     from genvet import engine
-    from genvet.files.classifiers import load_classifier
-    from genvet.files.load import read
     from genvet.files.writing import write_tensors
 
     if model is None:
         raise BadInput(f"{probe.name()} inverts a classifier", expected="its file", hint="name it after the attack")
-    target = load_classifier(model)
-    target.to(common.device)
-    gift = by_name.gift(probe, given, target)
     folder = out or output_folder("attack", model)
-    with screen.progress(), outcome.all_or_nothing(folder):
+    target, file = _target(model, common, folder)
+    gift = by_name.gift(probe, given, target)
+    # What a service answered is kept: the same command goes on from there.
+    keeping = outcome.leaving_nothing_empty if served(model) else outcome.all_or_nothing
+    with screen.progress(), keeping(folder):
         result, finding = engine.measured(probe, target, gift, seed=common.seed, out=folder)
     about = {"genvet.attack": probe.name(), "genvet.config": probe.model_dump_json()}
     path = write_tensors(result.tensors(), folder / "inverted.safetensors", about)
-    report = outcome.told(read(model), finding, "This is an attack, not a scan: the model was not vetted.")
+    report = outcome.told(file, finding, "This is an attack, not a scan: the model was not vetted.")
     outcome.leave(report, folder, common.json, [path])
     return 0
+
+
+def _target(model: Path, common: Reporting, folder: Path) -> tuple[Any, ModelFile]:
+    """The classifier of a file; or of an address, whose answers are kept beside the report."""
+    from genvet.core.modelfile import ModelFile
+    from genvet.files.classifiers import load_classifier
+    from genvet.files.load import read
+    from genvet.remote import RemoteScores
+
+    if url := served(model):
+        target = RemoteScores(url, answered=folder / "answers.sqlite")
+        return target, ModelFile(path=url, sha256="", size=0, format="service")
+    classifier = load_classifier(model)
+    classifier.to(common.device)
+    return classifier, read(model)
+
+
+def served(model: Path) -> str:
+    """The address that was typed in place of a file; empty where it is a file.
+
+    >>> served(Path("http://127.0.0.1:8000")), served(Path("a/b.onnx"))
+    ('http://127.0.0.1:8000', '')
+    """
+    scheme, slashes, rest = model.as_posix().partition(":/")  # a path has no two slashes in a row
+    return f"{scheme}://{rest}" if slashes and scheme in ("http", "https") else ""
