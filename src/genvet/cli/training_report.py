@@ -57,13 +57,20 @@ def measures(trained: Trained) -> tuple[Measure, ...]:
         bounds = {"low": about["accuracy_low"], "high": about["accuracy_high"], "chance": about["chance"]}
         note = "on held-out images; exact 95 % interval; chance is the commonest class alone"
         made.append(Measure(name="accuracy", value=about["accuracy"], n=about["measured_on"], note=note, **bounds))
+    if about.get("utility") is not None:
+        note = "accuracy that was asked for: " + ("reached" if about["reached"] else "not reached")
+        made.append(Measure(name="utility", value=about["utility"], note=note))
+    if "robust_accuracy" in about:
+        note, n = "accuracy on held-out images moved against it", about["measured_on"]
+        made.append(Measure(name="robust-accuracy", value=about["robust_accuracy"], n=n, note=note))
     return tuple(made)
 
 
 def of_accuracy(about: Mapping[str, Any]) -> str:
     """A classifier's accuracy in one line."""
     between = f"{about['accuracy_low']:.4f} to {about['accuracy_high']:.4f}, chance {about['chance']:.4f}"
-    return f"accuracy {about['accuracy']:.4f} ({between}) on {about['measured_on']} that it never saw"
+    short = "" if about.get("reached", True) else f"; {about['utility']} was asked for"
+    return f"accuracy {about['accuracy']:.4f} ({between}) on {about['measured_on']} that it never saw{short}"
 
 
 def figures(trained: Trained, folder: Path, rate: int, seed: int) -> tuple[Figure, ...]:

@@ -23,22 +23,34 @@ WIDEST, LARGEST = 1024, 1024
 
 
 def build(
-    classes: Sequence[str], capacity: int = 16, size: int = 28, channels: int = 1, family: FamilyName = "cnn"
+    classes: Sequence[str],
+    capacity: int = 16,
+    size: int = 28,
+    channels: int = 1,
+    family: FamilyName = "cnn",
+    bottleneck: int = 0,
 ) -> Classifier:
-    """A fresh network; the cnn has 105,866 parameters for ten classes at its defaults."""
-    if min(len(classes), capacity, channels) < 1 or not 4 <= size <= LARGEST or capacity > WIDEST:
+    """A fresh network; the cnn has 105,866 parameters for ten classes at its defaults.
+
+    With a `bottleneck`, so many numbers are all that the head is told of the features.
+    """
+    if bottleneck < 0 or min(len(classes), capacity, channels) < 1 or not 4 <= size <= LARGEST or capacity > WIDEST:
         raise BadInput("no such classifier", expected="a class, and images of 4 pixels or more", got=f"{size=}")
     if family not in get_args(FamilyName):
         raise BadInput("no such family of classifiers", expected=", ".join(get_args(FamilyName)))
-    config = {"classes": list(classes), "capacity": capacity, "size": size, "channels": channels}
-    features, width = _cnn(capacity, size, channels) if family == "cnn" else FAMILIES[family](capacity, size, channels)
+    config: dict[str, Any] = {"classes": list(classes), "capacity": capacity, "size": size, "channels": channels}
+    features, width = {**FAMILIES, "cnn": _cnn}[family](capacity, size, channels)
+    if bottleneck:
+        features = nn.Sequential(OrderedDict(body=features, mean=nn.Linear(width, bottleneck)))
+        width = bottleneck
+    # Files of the plain cnn stay as they were before there was anything else.
+    config |= {**({"family": family} if family != "cnn" else {}), **({"bottleneck": bottleneck} if bottleneck else {})}
     return Classifier(
         module=nn.Sequential(OrderedDict([("features", features), ("head", nn.Linear(width, len(classes)))])),
         shape=(channels, size, size),
         classes=tuple(classes),
         name=NAME,
-        # Files of the cnn stay as they were before there were other families.
-        metadata={KEY: json.dumps(config if family == "cnn" else {**config, "family": family})},
+        metadata={KEY: json.dumps(config)},
     )
 
 

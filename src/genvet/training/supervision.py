@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -72,6 +71,8 @@ class Supervision(Technique):
     """Label smoothing; below 0, a defence that sets in after a third of the steps and is whole after two thirds."""
     decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Decay of the weights (AdamW), as a share of the rate; 0 is plain Adam."""
+    utility: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Accuracy on held-out images that is asked for: the record and the report tell whether it was reached."""
     shuffled: bool = False
     """Learn from labels dealt out at random: the null control of an inversion, which knows no class's images."""
 
@@ -87,7 +88,7 @@ class Supervision(Technique):
         losses, told = run(pupil, self, self.steps, x, rng, labels)  # type: ignore[arg-type]
         settle(pupil.averaged.features, x[seen])  # type: ignore[arg-type]
         trained = replace(fresh, module=pupil.averaged.eval())
-        told |= accuracy(trained, x[unseen], labels[unseen])
+        told |= self.tested(trained, x[unseen], labels[unseen])
         trained = replace(trained, metadata={**fresh.metadata, "genvet.training": json.dumps(told)})
         return TrainedClassifier(classifier=trained, losses=losses, record=told)
 
@@ -98,6 +99,11 @@ class Supervision(Technique):
     def fresh(self, images: Labelled) -> Classifier:
         """The network to train on these images."""
         return classifiers.build(images.classes, self.capacity, images.x.shape[2], images.x.shape[1], self.family)
+
+    def tested(self, trained: Classifier, x: Tensor, labels: Tensor) -> dict[str, Any]:
+        """What the record tells of images that it never learned from, and whether that is the stated utility."""
+        told = accuracy(trained, x, labels)
+        return told if self.utility is None else {**told, "reached": told["accuracy"] >= self.utility}
 
     def pupil(self, fresh: Classifier, lessons: Lessons, rng: Rng) -> Pupil:
         """Who learns, and by which loss."""
@@ -114,22 +120,20 @@ class Lessons:
 
 
 class Pupil(Learner):
-    """A classifier and its averaged twin."""
+    """A classifier and its averaged twin, and what is trained along with it and left behind."""
 
-    def __init__(self, recipe: Supervision, network: nn.Module, lessons: Lessons, rng: Rng) -> None:
+    def __init__(
+        self, recipe: Supervision, network: nn.Module, lessons: Lessons, rng: Rng, **beside: nn.Module
+    ) -> None:
         self.recipe, self.lessons, self.rng = recipe, lessons, rng
         self.changes = Changes(shift=recipe.shift, zoom=recipe.zoom, turn=recipe.turn)
         self.network = network.to(lessons.x.device).train()
         self.averaged = copy.deepcopy(network).requires_grad_(False)
-        self.networks: Mapping[str, nn.Module] = {"classifier": self.network, "averaged": self.averaged}
-        self.optimisers = {"adam": self.optimiser()}
-
-    def optimiser(self, *others: nn.Module) -> torch.optim.Optimizer:
-        """Adam for the classifier, and for what is trained along with it."""
-        weights = [p for network in (self.network, *others) for p in network.parameters()]
-        if not self.recipe.decay:
-            return torch.optim.Adam(weights, self.recipe.rate)
-        return torch.optim.AdamW(weights, self.recipe.rate, weight_decay=self.recipe.decay)
+        self.networks = {"classifier": self.network, "averaged": self.averaged, **beside}
+        weights = [p for net in (self.network, *beside.values()) for p in net.to(lessons.x.device).parameters()]
+        plain = torch.optim.Adam(weights, recipe.rate)
+        decayed = torch.optim.AdamW(weights, recipe.rate, weight_decay=recipe.decay)
+        self.optimisers = {"adam": decayed if recipe.decay else plain}
 
     def step(self, number: int) -> dict[str, Tensor]:
         drawn = order(len(self.lessons.seen), self.recipe.batch, number, self.rng.fork("images"))
