@@ -56,7 +56,7 @@ def test_a_known_class_is_found(space: str) -> None:
     _, known = planted()
     found = inverted(space=space, loss="logit")
     off = (found.x - known).square().flatten(1).sum(1)
-    start = (found.start - known).square().flatten(1).sum(1)
+    start = (found.rows["best sample"] - known).square().flatten(1).sum(1)
     apart = torch.cdist(known.flatten(1), known.flatten(1)).square().sum() / 30
     assert (off < 0.2 * start + 1e-3).all() and (off < 0.05 * apart).all(), (off, start)
     assert found.verdicts["mirror"].top[0].all()
@@ -74,7 +74,7 @@ def test_a_narrow_box_keeps_images_near_the_mean() -> None:
 
 def test_without_steps_it_is_the_best_sample() -> None:
     found = inverted(steps=0, border="none", consistency=0)
-    assert torch.allclose(found.x, found.start, atol=1e-5)
+    assert torch.allclose(found.x, found.rows["best sample"], atol=1e-5)
 
 
 def test_judges_and_private_images_stand_beside_it() -> None:

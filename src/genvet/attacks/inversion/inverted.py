@@ -22,6 +22,11 @@ from genvet.maths.statistics import clopper_pearson
 from genvet.nets.first_guesses import shown
 from genvet.nets.style_space import numbers
 
+CONTROLS = {
+    "best sample": "the best of the prior's own samples",
+    "nearest public": "the public images that are nearest",
+}
+"""Rows that a search has to do better than."""
 SHOWN = 12
 """Labels in a picture."""
 BEST = 5
@@ -29,17 +34,23 @@ BEST = 5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Against:
-    """What an inversion is given besides its target."""
+class Beside:
+    """What the images of an inversion are held against."""
 
-    prior: Generator
-    """A generator of images like those that the target was trained with, but of none of them."""
     judges: tuple[Classifier, ...] = ()
     """Other classifiers of the same classes, which share nothing with the target: who else recognises the images."""
     private: Labelled | None = None
     """Real images of the target's classes that it was not trained on: what is to be found."""
     public: Images | None = None
-    """Real images that the attacker has: the nearest of them is the control of every inversion."""
+    """Real images that the attacker has: the nearest of them stands beside every inversion."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Against(Beside):
+    """The same, for an inversion that goes through a generator."""
+
+    prior: Generator
+    """A generator of images like those that the target was trained with, but of none of them."""
 
 
 class Inverting(Technique):
@@ -47,14 +58,36 @@ class Inverting(Technique):
 
     labels: Annotated[str, Field(max_length=10_000)] = ""
     """Classes to invert, by number, such as 0-9,12; all of them unless given."""
-    samples: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
-    """Images of the prior that the target is shown first, once for all labels."""
     batch: Annotated[int, Field(ge=1, le=4096)] = 32
     """Images at once; the result does not depend on it."""
 
     def chosen(self, classes: tuple[str, ...]) -> Tensor:
         """The numbers of the classes, (m,); raises BadInput for one that there is not."""
         return torch.tensor(numbers(self.labels, len(classes), "class") if self.labels else range(len(classes)))
+
+
+class Sampling(Inverting):
+    """The same, for those that look at samples of the prior first."""
+
+    samples: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    """Images of the prior that the target is shown first, once for all labels."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """What a search came to."""
+
+    labels: Tensor
+    """(m,)."""
+    x: Tensor
+    """An image for each, (m, *shape)."""
+    u: Tensor
+    """Where they lie in the space that was searched, (m, ...)."""
+    asked: int
+    """Images that the target was shown."""
+    start: Tensor | None = None
+    """The best of the prior's samples for each label, (m, *shape)."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +123,6 @@ class Inverted(Result):
     """The images, (m, *shape), in the prior's shape."""
     u: Tensor
     """Where they lie in the latent space, (m, ...)."""
-    start: Tensor
-    """The best of the prior's samples for each label, (m, *shape): a search has to be better than that."""
     asked: int
     """Images that the target was shown."""
     verdicts: dict[str, Verdicts]
@@ -104,11 +135,9 @@ class Inverted(Result):
         target, others = self.verdicts[self.method].top[0], self.verdicts[self.method].top[1:]
         told = f"{int(target.sum())} of {len(self.labels)} labels: the target takes the image for its own"
         if len(others):
-            start = self.verdicts["best sample"].top[1:].float().mean()
-            told += (
-                f"; other classifiers agree in {float(others.float().mean()):.0%} of cases, and in {float(start):.0%} "
-                "with the best of the prior's own samples"
-            )
+            told += f"; other classifiers agree in {float(others.float().mean()):.0%} of cases"
+            beside = {name: float(self.verdicts[name].top[1:].float().mean()) for name in CONTROLS if name in self.rows}
+            told += "".join(f", and in {share:.0%} with {CONTROLS[name]}" for name, share in beside.items())
         return f"{told}. {' '.join(self.notes)}".strip()
 
     def measures(self) -> tuple[Measure, ...]:
@@ -167,42 +196,34 @@ def _asked(judge: Classifier | Scores, x: Tensor) -> Tensor:
     return judge.probabilities(x) if isinstance(judge, Classifier) else judge(x)
 
 
-def told(
-    method: str,
-    target: Classifier | Scores,
-    given: Against,
-    labels: Tensor,
-    x: Tensor,
-    u: Tensor,
-    start: Tensor,
-    asked: int,
-    notes: tuple[str, ...] = (),
-) -> Inverted:
+def told(method: str, target: Classifier | Scores, given: Beside, found: Found) -> Inverted:
     """The result of an inversion, with the verdicts of all classifiers on it and on its controls."""
-    judges = (target, *given.judges)
     for judge in given.judges:
         if judge.classes != target.classes:
-            got = f"{len(judge.classes)} of them, {printable(', '.join(judge.classes[:3]))} ..."
-            raise BadInput(
-                "a judge knows other classes than the target", expected=f"its {len(target.classes)}", got=got
-            )
-    rows = {method: x, "best sample": start}
-    real = _real(given.private, target.classes, labels)
-    if real is not None:
-        rows = {"real": real, **rows}
-    verdicts = {name: Verdicts.of(judges, images, labels) for name, images in rows.items()}
+            expected, got = f"its {len(target.classes)}", f"{len(judge.classes)}, such as {printable(judge.classes[0])}"
+            raise BadInput("a judge knows other classes than the target", expected=expected, got=got)
+    rows = {} if (real := _real(given.private, target.classes, found.labels)) is None else {"real": real}
+    rows |= {method: found.x} | ({} if found.start is None else {"best sample": found.start})
+    if given.public is not None:
+        rows["nearest public"] = _nearest(given.public.x, found.x)
+    judges = (target, *given.judges)
     return Inverted(
         method=method,
-        labels=labels,
+        labels=found.labels,
         classes=target.classes,
-        x=x,
-        u=u,
-        start=start,
-        asked=asked,
-        verdicts=verdicts,
+        x=found.x,
+        u=found.u,
+        asked=found.asked,
+        verdicts={name: Verdicts.of(judges, images, found.labels) for name, images in rows.items()},
         rows=rows,
-        notes=notes,
+        notes=found.notes,
     )
+
+
+def _nearest(public: Tensor, x: Tensor) -> Tensor:
+    """Of public images, the nearest to each of x (m, *shape) by pixels."""
+    seen = shown(x, tuple(public.shape[1:]))
+    return public[torch.cdist(seen.flatten(1), public.flatten(1)).argmin(1)]
 
 
 def _real(private: Labelled | None, classes: tuple[str, ...], labels: Tensor) -> Tensor | None:

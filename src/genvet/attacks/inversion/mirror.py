@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genvet.attacks.inversion.inverted import Against, Inverted, Inverting, told
+from genvet.attacks.inversion.inverted import Against, Found, Inverted, Sampling, told
 from genvet.core.classifier import Classifier
 from genvet.core.rng import Rng
 from genvet.core.technique import Probe
@@ -29,7 +29,7 @@ def scores(target: Classifier, x: Tensor) -> Tensor:
     return target.logits(shown(x, target.shape)).double().log_softmax(1)
 
 
-class Mirror(Inverting, Probe):
+class Mirror(Sampling, Probe):
     """Inverts a classifier: images of its classes, found through a generator by gradients.
 
     Many samples of the prior are shown to the target; from the best for each label a search goes on in W, each number
@@ -84,9 +84,15 @@ class Mirror(Inverting, Probe):
         ended = self.ended(target, space, labels.repeat_interleave(self.restarts), begin, rng)
         best, notes = self.picked(target, space, ended, len(labels))
         u = ended.u.view(len(labels), self.restarts, *ended.u.shape[1:])[torch.arange(len(labels)), best]
-        start = self.images(LatentSpace(generator=given.prior), guesses.z[:, :1])
-        x, asked = self.images(space, u), guesses.n + ended.passes
-        return told("mirror", target, given, labels, x, u.cpu(), start, asked, notes)
+        found = Found(
+            labels=labels,
+            x=self.images(space, u),
+            u=u.cpu(),
+            asked=guesses.n + ended.passes,
+            start=self.images(LatentSpace(generator=given.prior), guesses.z[:, :1]),
+            notes=notes,
+        )
+        return told("mirror", target, given, found)
 
     def searched(self, given: Against, rng: Rng) -> LatentSpace:
         """The space of the prior that the search goes through, with its border."""

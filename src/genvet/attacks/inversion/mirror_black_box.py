@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genvet.attacks.inversion.inverted import Against, Inverted, Inverting, told
+from genvet.attacks.inversion.inverted import Against, Found, Inverted, Sampling, told
 from genvet.core.errors import Unsupported
 from genvet.core.generator import StyleGenerator
 from genvet.core.progress import track
@@ -24,7 +24,7 @@ LAST = 2
 """Images for each label that the target is shown in the end: what was found, and the best sample."""
 
 
-class MirrorBlackBox(Inverting, Probe):
+class MirrorBlackBox(Sampling, Probe):
     """Inverts a classifier by queries alone: images of its classes, bred in P from the best samples.
 
     Every generation keeps its best; the others are children of two, drawn by their scores, number by number from the
@@ -77,8 +77,15 @@ class MirrorBlackBox(Inverting, Probe):
         herd = Herd(self, space, p, begin.view(len(labels), self.population, -1), labels, target, rng)
         note = herd.bred()
         u = to_w(herd.best)[:, None]
-        x, start = _images(space, u), _images(LatentSpace(generator=prior), guesses.z[:, :1])
-        return told("mirror", target, given, labels, x, u, start, target.used - before, (note,) * bool(note))
+        found = Found(
+            labels=labels,
+            x=_images(space, u),
+            u=u,
+            asked=target.used - before,
+            start=_images(LatentSpace(generator=prior), guesses.z[:, :1]),
+            notes=(note,) * bool(note),
+        )
+        return told("mirror", target, given, found)
 
 
 @dataclass(eq=False)
