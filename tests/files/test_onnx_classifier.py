@@ -17,6 +17,7 @@ from genvet.core.errors import BadInput, Unsupported
 from genvet.core.rng import Rng
 from genvet.files.classifiers import load_classifier, save_classifier
 from genvet.files.load import load
+from genvet.nets import classifiers
 from genvet.nets.fitness import fit_target
 from genvet.nets.intake import Intake, stated
 from genvet.training.classifier import Given, Supervised
@@ -138,6 +139,18 @@ def test_colours_sizes_and_order_are_brought_to_what_the_graph_takes(trained: Cl
     intake = Intake(range=(0, 255), mean=(1, 2, 3), std=(2,), order="bgr", layout="nchw", entry=(3, 1, 1))
     given = torch.tensor([1.0, 0.0, -1.0]).reshape(1, 3, 1, 1)
     assert Entry(intake)(given).tolist() == [[(0 - 1) / 2, (127.5 - 2) / 2, (255 - 3) / 2]]
+
+
+def test_bare_weights_of_one_of_ours_are_read_by_their_family(tmp_path: Path) -> None:
+    fresh = classifiers.build("abc", 4, 12, 3, "resnet")
+    torch.save(fresh.module.eval().state_dict(), tmp_path / "w.pt")
+    found, x = load_classifier(f"{tmp_path / 'w.pt'}#family=resnet,capacity=4,size=12"), torch.rand(2, 3, 12, 12)
+    assert torch.equal(found(x), fresh(x)) and found.classes == ("0", "1", "2")
+    for said in ("family=vgg,capacity=4,size=12", "family=resnet,capacity=5,size=12", "family=resnet,size=big"):
+        with pytest.raises(BadInput, match="not those of such a classifier"):
+            load_classifier(f"{tmp_path / 'w.pt'}#{said}")
+    with pytest.raises(BadInput, match="is no classifier"):
+        load_classifier(tmp_path / "w.pt")
 
 
 def test_what_is_no_classifier_or_says_too_little_is_told(trained: Classifier, tmp_path: Path) -> None:

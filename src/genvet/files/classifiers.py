@@ -1,9 +1,10 @@
-"""Classifiers: our own out as safetensors and in again as data, anybody's in as an ONNX graph."""
+"""Classifiers: our own out as safetensors and in again as data or as bare weights, anybody's in as an ONNX graph."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,11 @@ def save_classifier(classifier: Classifier, path: str | Path, metadata: Mapping[
 
 
 def load_classifier(path: str | Path) -> Classifier:
-    """The classifier of a file: one that `save_classifier` wrote, or an ONNX graph with what it takes.
+    """The classifier of a file: one that `save_classifier` wrote, an ONNX graph, or weights of one of our families.
 
     What a graph takes is said behind its name, such as model.onnx#range=0:1,order=bgr, or in model.onnx.json beside it
-    (nets.intake.Intake has all that may be said). Raises BadInput where the file holds no classifier.
+    (nets.intake.Intake has all that may be said); what weights are, such as weights.pt#family=resnet,size=32. Raises
+    BadInput where the file holds no classifier.
     """
     path, said = _parted(str(path))
     file = read(path)
@@ -45,25 +47,52 @@ def load_classifier(path: str | Path) -> Classifier:
         return _ours(file, path)
     if any(part.graph is not None and part.kind == "onnx" for part in file.parts):
         return _graph(file, path, said or _beside(path))
+    if "family" in said:
+        return _weights(file, path, said)
     expected = "the classifier.safetensors that genvet train wrote"
-    hint = "an ONNX graph does as well: model.onnx#range=0:1"
+    hint = (
+        "an ONNX graph does as well, model.onnx#range=0:1, or weights of one of ours, weights.pt#family=resnet,size=32"
+    )
     raise BadInput(f"{printable(path)} is no classifier", expected=expected, got=file.format, hint=hint)
 
 
 def _ours(file: ModelFile, path: Path) -> Classifier:
-    try:
+    with _refused(f"{printable(path)} is no classifier that GenVet wrote"):
         config = json.loads(file.metadata[classifiers.KEY])
         foreign = config.get("family") == onnx_classifier.FAMILY
         build: Any = onnx_classifier.build if foreign else classifiers.build
-        with torch.device("meta"):  # the file's numbers are claims: nothing is allocated before its tensors fit
-            classifier: Classifier = build(**{k: v for k, v in config.items() if not (foreign and k == "family")})
-        found = tensors(file.parts[0], file.storages)
-        classifier.module.load_state_dict({k: _own(t) for k, t in found.items()}, assign=True)
+        return _built(build, {k: v for k, v in config.items() if not (foreign and k == "family")}, _tensors(file))
+
+
+def _weights(file: ModelFile, path: Path, said: Mapping[str, Any]) -> Classifier:
+    """Weights without a word about them: what was said, and what their shapes tell."""
+    with _refused(f"the weights of {printable(path)} are not those of such a classifier"):
+        found = _tensors(file)
+        classes = said.get("classes") or [str(i) for i in range(len(found["head.weight"]))]
+        first, *_ = (t for name, t in found.items() if name.startswith("features.") and t.ndim == 4)
+        sizes = {key: int(value) for key, value in said.items() if key not in ("family", "classes")}
+        config = {"classes": classes, "family": said["family"], "channels": int(first.shape[1]), **sizes}
+        return _built(classifiers.build, config, found)
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    try:
+        yield
     except (GenVetError, KeyError, ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:
-        why = printable(error, 200)
-        raise BadInput(f"{printable(path)} is no classifier that GenVet wrote", got=why) from None
+        raise BadInput(what, got=printable(error, 200)) from None
+
+
+def _built(build: Callable[..., Classifier], config: Mapping[str, Any], found: Mapping[str, Tensor]) -> Classifier:
+    with torch.device("meta"):  # the file's numbers are claims: nothing is allocated before its tensors fit
+        classifier = build(**config)
+    classifier.module.load_state_dict({k: _own(t) for k, t in found.items()}, assign=True)
     classifier.module.eval().requires_grad_(False)
     return classifier
+
+
+def _tensors(file: ModelFile) -> dict[str, Tensor]:
+    return tensors(file.parts[0], file.storages)
 
 
 def _own(tensor: Tensor) -> Tensor:
