@@ -8,15 +8,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genvet.attacks.inversion.inverted import Against, Inverted
+from genvet.attacks.inversion.best_sample import BestSample
+from genvet.attacks.inversion.gmi import GMI
+from genvet.attacks.inversion.gmi import Given as GMIGiven
+from genvet.attacks.inversion.inverted import Against, Beside, Inverted
+from genvet.attacks.inversion.mi_face import MIFace
 from genvet.attacks.inversion.mirror import Mirror
 from genvet.attacks.inversion.mirror_black_box import Herd, MirrorBlackBox
+from genvet.attacks.inversion.nearest_public import Given as PublicGiven
+from genvet.attacks.inversion.nearest_public import NearestPublic
+from genvet.attacks.inversion.plug_and_play import PlugAndPlay
 from genvet.core.classifier import Classifier
-from genvet.core.data import Labelled
+from genvet.core.data import Critic, Images, Labelled
 from genvet.core.errors import BadInput, BudgetSpent, Unsupported
 from genvet.core.rng import Rng
 from genvet.core.scores import Scores
 from genvet.core.scores import told as answered
+from genvet.core.technique import Probe
+from genvet.maths.crops import cropped
 from genvet.nets import classifiers, stylegan2
 from genvet.nets.latent_spaces import LatentSpace
 from genvet.nets.p_space import PSpace
@@ -36,6 +45,11 @@ class Distances(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return -self.steep * torch.cdist(x, self.known)  # type: ignore[arg-type]
+
+
+class Darkness(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return -20 * x.flatten(1).mean(1, keepdim=True)
 
 
 def planted(steep: float = 20.0) -> tuple[Classifier, Tensor]:
@@ -130,6 +144,49 @@ def test_a_child_takes_more_of_the_better_parent() -> None:
 def test_a_budget_ends_it_with_what_there_is() -> None:
     found = bred(budget=1000)
     assert "budget of queries" in found.summary() and 800 < found.asked <= 1000 and found.x.shape == (6, 1, 8, 8)
+
+
+# Others
+
+
+def test_every_baseline_is_taken_for_its_label() -> None:
+    target, known = planted(steep=3.0)
+    given = GMIGiven(prior=PRIOR)
+    runs: dict[str, Probe] = {
+        "gmi": GMI(steps=150, restarts=2, c=3.0),
+        "mi_face": MIFace(steps=300, rate=1.0),
+        "plug_and_play": PlugAndPlay(samples=100, candidates=2, steps=20, crops=5),
+        "best_sample": BestSample(samples=200),
+    }
+    for name, attack in runs.items():
+        view: Any = target.seen_as(Scores) if name == "best_sample" else target
+        found = attack(view, given if name != "mi_face" else Beside(), Rng(0))
+        assert isinstance(found, Inverted) and found.x.shape == known.shape and found.asked > 0
+        assert found.verdicts[found.method].top[0].float().mean() >= 0.8, name
+
+
+def test_a_critic_holds_the_search_back() -> None:
+    """A critic that likes dark images alone: the search with it ends darker."""
+    target, _ = planted(steep=3.0)
+    dark = Critic(Darkness(), (1, 8, 8))
+    given = [GMIGiven(prior=PRIOR, critic=critic) for critic in (None, dark)]
+    free, held = (GMI(steps=100, weight=0.1)(target, some, Rng(0)).x.mean() for some in given)
+    assert held < free - 0.1
+
+
+def test_the_best_public_image_is_one_of_them() -> None:
+    target, known = planted()
+    public = Images(torch.cat([torch.rand(5, 1, 8, 8, generator=Rng(2).block()) * 2 - 1, known[:3]]), ("",) * 8)
+    found = NearestPublic(labels="0-2")(target.seen_as(Scores), PublicGiven(public=public), Rng(0))
+    assert torch.equal(found.x, known[:3]) and found.asked == 8
+    assert torch.equal(found.rows["nearest public"], known[:3])
+
+
+def test_crops_show_what_they_should() -> None:
+    x = torch.zeros(2, 1, 8, 8)
+    x[:, :, :4, :4] = 1
+    corner = cropped(x, 0.25, torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.999, 0.999]]))
+    assert corner[0].mean() > 0.9 and corner[1].mean() < 0.1
 
 
 def test_answers() -> None:

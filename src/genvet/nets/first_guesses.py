@@ -13,6 +13,7 @@ from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.progress import track
 from genvet.core.rng import Rng
+from genvet.nets.latent_spaces import LatentSpace
 
 BATCH = 64
 Judge = Callable[[Tensor], Tensor]
@@ -32,8 +33,13 @@ class Guesses:
 
 
 @torch.inference_mode()
-def first_guesses(prior: Generator, judge: Judge, labels: Tensor, count: int, n: int, rng: Rng) -> Guesses:
-    """The `count` best of `n` samples for each of the labels; latents follow from their numbers, and none is stored."""
+def first_guesses(
+    prior: Generator, judge: Judge, labels: Tensor, count: int, n: int, rng: Rng, seen: LatentSpace | None = None
+) -> Guesses:
+    """The `count` best of `n` samples for each of the labels; latents follow from their numbers, and none is stored.
+
+    `seen` says how samples are rendered, such as with truncation; plainly unless given.
+    """
     if count > n:
         raise BadInput("more starts than samples", expected=f"at most {n}", got=str(count))
     sure = torch.full((len(labels), count), -torch.inf, dtype=torch.float64)
@@ -41,7 +47,10 @@ def first_guesses(prior: Generator, judge: Judge, labels: Tensor, count: int, n:
     batches = prior.latent.batches(n, BATCH, rng)
     for i, z in enumerate(track(batches, -(-n // BATCH), "first guesses")):
         numbers = torch.arange(len(z)) + i * BATCH
-        x = prior(z.to(prior.device), prior.labels_of(numbers)).float().clamp(-1, 1)
+        if seen is None:
+            x = prior(z.to(prior.device), prior.labels_of(numbers)).float().clamp(-1, 1)
+        else:
+            x = seen.images(seen.start(z.to(prior.device)))
         scores = judge(x).double().cpu()[:, labels].T
         sure, order = torch.cat([sure, scores], 1).topk(count, 1)
         number = torch.cat([number, numbers.expand(len(labels), -1)], 1).gather(1, order)

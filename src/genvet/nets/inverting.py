@@ -26,7 +26,10 @@ class Pace:
     steps: int
     rate: float
     """Step size, the largest of the schedule."""
-    optimiser: Literal["adam", "descent"] = "adam"
+    optimiser: Literal["adam", "descent", "momentum"] = "adam"
+    """Adam; gradient descent; or with Nesterov's momentum of 0.9."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of Adam."""
     warm: float = 0.05
     """Share of the steps in which the rate rises from nothing; and in which it falls to nothing, at the end."""
     fall: float = 0.25
@@ -136,10 +139,16 @@ class _Active:
         shape = (-1, *[1] * (slope.ndim - 1))
         rate = pace.rates(self.step.float()).view(shape)
         if pace.optimiser == "adam":
-            self.first = 0.9 * self.first + 0.1 * slope
-            self.second = 0.999 * self.second + 0.001 * slope.square()
-            times = (self.step + 1).double()
-            scale = ((1 - 0.999**times).sqrt() / (1 - 0.9**times)).to(slope).view(shape)
-            slope = scale * self.first / (self.second.sqrt() + 1e-8)
+            slope = self._adam(slope, *pace.betas, shape)
+        if pace.optimiser == "momentum":
+            self.first = 0.9 * self.first + slope
+            slope = slope + 0.9 * self.first
         self.u = kept(self.u - rate * slope)
         self.step = self.step + 1
+
+    def _adam(self, slope: Tensor, b1: float, b2: float, shape: tuple[int, ...]) -> Tensor:
+        self.first = b1 * self.first + (1 - b1) * slope
+        self.second = b2 * self.second + (1 - b2) * slope.square()
+        times = (self.step + 1).double()
+        scale = ((1 - b2**times).sqrt() / (1 - b1**times)).to(slope).view(shape)
+        return scale * self.first / (self.second.sqrt() + 1e-8)
