@@ -180,7 +180,13 @@ def test_a_target_is_fit_where_it_beats_chance_and_the_remedy_is_named(trained: 
     fit = fit_target(trained, some)
     assert fit.accuracy > 0.8 and fit.p_value < 1e-20 and fit.n == 100 and 0.1 <= fit.chance < 0.15
     names = ":".join(WORDS)
-    assert fit_target(load_classifier(f"{path}#range=0:1,classes={names}"), some) == fit
+    assert fit_target(load_classifier(f"{path}#range=0:1,classes={names}"), some) == fit and not fit.doubt
+    # A target may beat chance in spite of a wrong range: that is told.
+    for wrong in ("range=-0.3:0.4", "mean=0.4,std=1"):
+        doubted = fit_target(load_classifier(f"{path}#{wrong},classes={names}"), some)
+        assert doubted.accuracy < fit.accuracy - 0.1 and "[0, 1] (range=0:1): accuracy 0.9" in str(doubted), str(
+            doubted
+        )
     inverted = Labelled(-data.x[:100], ("",) * 100, labels=data.labels[:100], classes=WORDS)
     with pytest.raises(BadInput, match="does not know real images") as caught:
         fit_target(trained, inverted)
