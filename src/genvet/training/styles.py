@@ -71,8 +71,8 @@ class Styles(Technique):
     """Learning rate of Adam, for both networks; the mapping's is a hundredth of it."""
     equalized: bool = True
     """Equalised learning rate; without it, Adam moves each weight as in a network that does not scale at run time."""
-    gamma: Annotated[float, Field(ge=0, le=10_000)] | None = None
-    """Weight of the R1 penalty; 0.0002 size^2 / batch unless given. Little data wants more."""
+    gamma: Annotated[float, Field(ge=0, le=10_000)] = 5.0
+    """Weight of the R1 penalty. Less lets short trainings come apart: see docs/decisions/006."""
     r1_every: Annotated[int, Field(ge=1, le=1000)] = 16
     """Steps from one penalty to the next (lazy regularisation), each so many times as strong."""
     mixing: Annotated[float, Field(ge=0, le=1)] = 0.9
@@ -125,11 +125,6 @@ class Styles(Technique):
     def widths(self) -> tuple[int, ...]:
         """Feature maps at 4, 8, ... size pixels."""
         return tuple(min(self.channel_max, max(1, self.channel_base >> i)) for i in range(2, self.size.bit_length()))
-
-    @property
-    def penalty(self) -> float:
-        """Weight of R1."""
-        return 0.0002 * self.size**2 / self.batch if self.gamma is None else self.gamma
 
     @property
     def half(self) -> bool:
@@ -227,7 +222,7 @@ class StyleDuel(Rivals):
 
     def _judged(self, real: Tensor, fake: Tensor, labels: Tensor | None, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """The critic's loss, and its scores (n, 1) of both."""
-        lazy = self.recipe.penalty > 0 and number % self.recipe.r1_every == 0
+        lazy = self.recipe.gamma > 0 and number % self.recipe.r1_every == 0
         # The slope at what the critic looks at: augmentation is not differentiated twice.
         seen = self._seen(real).detach().requires_grad_(lazy)
         of_real, of_fake = self.D(seen, *_given(labels)), self.D(self._seen(fake), *_given(labels))
@@ -235,7 +230,7 @@ class StyleDuel(Rivals):
         if lazy:
             (slope,) = torch.autograd.grad(of_real.sum(), seen, create_graph=True)
             penalty = slope.square().sum(dim=(1, 2, 3)).mean()
-            loss = loss + self.recipe.penalty / 2 * self.recipe.r1_every * penalty
+            loss = loss + self.recipe.gamma / 2 * self.recipe.r1_every * penalty
         return loss, of_real.detach(), of_fake.detach()
 
     def _decay(self, number: int) -> float:
