@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from genvet.core.errors import BadInput
+from genvet.core.rng import Rng
 from genvet.files.labelled import load_labelled
 from genvet.files.omniglot import divided, load_omniglot
+from genvet.training.supervision import parted
 
 DATA = Path("../shared/data/omniglot")
 
@@ -58,6 +60,9 @@ def test_halves_of_a_data_set_are_no_classes(tmp_path: Path) -> None:
 def test_the_real_archives() -> None:
     parts = divided(load_omniglot(sorted(DATA.glob("*.zip")), 16))
     assert (len(parts.private), len(parts.test), len(parts.public)) == (840, 360, 3580)
+    held_out, learned = parted(parts.drawings.labels, 0.3, "last", Rng(0))
+    assert [parts.drawings.names[i] for i in held_out] == list(parts.test.names)
+    assert [parts.drawings.names[i] for i in learned] == list(parts.private.names)
     assert not {c.partition("/")[0] for c in parts.private.classes} & {
         c.partition("/")[0] for c in parts.public.classes
     }

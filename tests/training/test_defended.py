@@ -10,6 +10,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
+from genvet.cli.train import recipe_for
+from genvet.cli.training_report import measures, of_accuracy
 from genvet.core.data import Labelled
 from genvet.core.rng import Rng
 from genvet.files.classifiers import load_classifier, save_classifier
@@ -101,6 +103,18 @@ def test_images_moved_against_it_stay_near_and_hurt_less() -> None:
     resisted = robust.classifier.accuracy(x, labels) - robust.classifier.accuracy(again, labels)
     assert hurt > 0.2 and resisted < 0.7 * hurt
     assert 0 < robust.record["robust_accuracy"] <= robust.record["accuracy"]
+
+
+def test_the_usual_recipe_of_a_classifier_is_the_plain_one() -> None:
+    assert recipe_for("classifier").name() == "classifier" and recipe_for("classifier", "mid").name() == "mid"
+
+
+def test_the_report_tells_what_was_asked_for_and_what_was_reached() -> None:
+    trained = train(Robust, steps=2, utility=1.0, moves=1)
+    found = {m.name: m for m in measures(trained)}
+    assert found["accuracy"].low is not None and found["accuracy"].low <= (found["accuracy"].value or 0)
+    assert found["utility"].note.endswith("not reached") and found["robust-accuracy"].value is not None
+    assert "1.0 was asked for" in of_accuracy(trained.record)
 
 
 @pytest.mark.parametrize(("utility", "reached"), [(0.3, True), (1.0, False)])

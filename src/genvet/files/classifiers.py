@@ -39,7 +39,7 @@ def load_classifier(path: str | Path) -> Classifier:
     (nets.intake.Intake has all that may be said); what weights are, such as weights.pt#family=resnet,size=32. Raises
     BadInput where the file holds no classifier.
     """
-    path, said = _parted(str(path))
+    path, said = parted(path)
     file = read(path)
     if classifiers.KEY in file.metadata:
         if said:
@@ -108,9 +108,13 @@ def _graph(file: ModelFile, path: Path, said: Mapping[str, Any]) -> Classifier:
     return onnx_classifier.from_graph(part, tensors(part, file.storages), stated(**said))
 
 
-def _parted(path: str) -> tuple[Path, dict[str, Any]]:
-    """The file, and what is said behind its name; numbers and names are parted by colons."""
-    name, mark, text = path.rpartition("#")
+def parted(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The file, and what is said behind its name; numbers and names are parted by colons.
+
+    >>> parted("model.onnx#range=0:1,order=bgr")
+    (PosixPath('model.onnx'), {'range': ['0', '1'], 'order': 'bgr'})
+    """
+    name, mark, text = str(path).rpartition("#")
     if not mark or Path(path).exists():
         return Path(path), {}
     said: dict[str, Any] = {}

@@ -23,6 +23,8 @@ LEARNED = 14
 class Characters:
     """Drawings of private characters, to learn from and to test with, and of public ones, which share no alphabet."""
 
+    drawings: Labelled
+    """All of the private ones: a classifier's recipe with `split="last", held_out=0.3` holds out those to test with."""
     private: Labelled
     test: Labelled
     public: Labelled
@@ -65,7 +67,7 @@ def divided(
     to_learn = torch.cat([rows[:learned] for rows in drawings])
     to_test = torch.cat([rows[learned:] for rows in drawings])
     public = torch.cat([(images.labels == label).nonzero()[:, 0] for label in theirs])
-    return Characters(chosen(images, to_learn), chosen(images, to_test), chosen(images, public))
+    return Characters(*(chosen(images, rows) for rows in (torch.cat(drawings), to_learn, to_test, public)))
 
 
 def chosen(images: Labelled, rows: torch.Tensor) -> Labelled:

@@ -197,8 +197,8 @@ def dealt(labels: Tensor, seen: Tensor, rng: Rng) -> Tensor:
 def smoothing(whole: float, done: float) -> float:
     """Label smoothing after this share of the steps: below zero it comes late, as training with it alone goes astray.
 
-    >>> smoothing(0.1, 0.0), smoothing(-0.05, 0.2), smoothing(-0.05, 0.5), smoothing(-0.05, 0.9)
-    (0.1, 0.0, -0.025, -0.05)
+    >>> smoothing(0.1, 0.0), smoothing(-0.05, 0.2) == 0, smoothing(-0.05, 0.5), smoothing(-0.05, 0.9)
+    (0.1, True, -0.025, -0.05)
     """
     return whole if whole >= 0 else whole * min(max(3 * done - 1, 0.0), 1.0)
 
