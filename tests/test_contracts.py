@@ -47,7 +47,7 @@ def toy_style_generator() -> StyleGenerator:
 
 def toy_classifier() -> Classifier:
     torch.manual_seed(5)
-    found = classifiers.build(tuple("abcdef"), 2, 8, 1)
+    found = classifiers.build(tuple("abcdef"), 2, 8, 1, "resnet")
     found.module.eval().requires_grad_(False)
     return found
 

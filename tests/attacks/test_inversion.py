@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from genvet.attacks.inversion.best_sample import BestSample
+from genvet.attacks.inversion.deep_inversion import DeepInversion
+from genvet.attacks.inversion.deep_inversion import Given as DeepGiven
 from genvet.attacks.inversion.gmi import GMI
 from genvet.attacks.inversion.gmi import Given as GMIGiven
 from genvet.attacks.inversion.inverted import Against, Beside, Inverted
@@ -163,6 +165,23 @@ def test_every_baseline_is_taken_for_its_label() -> None:
         found = attack(view, given if name != "mi_face" else Beside(), Rng(0))
         assert isinstance(found, Inverted) and found.x.shape == known.shape and found.asked > 0
         assert found.verdicts[found.method].top[0].float().mean() >= 0.8, name
+
+
+def test_deep_inversion_fits_what_batch_norms_remember() -> None:
+    """Of two classifiers that differ in their memory alone, each gets images of its own brightness."""
+    layers = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    with Rng(4).seeded():
+        module = nn.ModuleDict({"features": nn.Sequential(*layers), "head": nn.Linear(4, 2)}).eval()
+    target = Classifier(module=module.requires_grad_(False), shape=(1, 8, 8), classes=("a", "b"), name="cnn")
+    brightness = []
+    for level in (-0.6, 0.6):
+        seen = layers[0](torch.full((1, 1, 8, 8), level) + 0.1 * torch.randn(1, 1, 8, 8, generator=Rng(1).block()))
+        layers[1].running_mean, layers[1].running_var = seen.mean((0, 2, 3)), seen.var((0, 2, 3))  # type: ignore[union-attr]
+        attack = DeepInversion(labels="0", steps=150, restarts=2, statistics=1.0)
+        brightness.append(float(attack(target, DeepGiven(), Rng(0)).x.mean()))
+    assert brightness[0] < -0.3 and brightness[1] > 0.3
+    with pytest.raises(Unsupported, match="no batch norms"):
+        DeepInversion()(planted()[0], DeepGiven(), Rng(0))
 
 
 def test_a_critic_holds_the_search_back() -> None:
