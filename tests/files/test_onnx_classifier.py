@@ -116,6 +116,19 @@ def test_a_graph_is_kept_as_a_classifier_of_ours(trained: Classifier, tmp_path: 
     again, x = load_classifier(tmp_path / "again.safetensors"), digits().x[:7]
     assert torch.equal(again(x), found(x)) and str(again) == str(found) and again.classes == tuple("0123456789")
     assert load(tmp_path / "again.safetensors").generators == {}
+    config = json.loads(found.metadata["genvet.classifier"])
+    shape = {**config["intake"], "entry": [1, 1 << 20, 1 << 20]}
+    for lie in (
+        {"classes": ["a"]},
+        {"classes": [[]] * 10},
+        {"intake": shape},
+        {"head": config["features"]},
+        {"form": 1},
+    ):
+        object.__setattr__(found, "metadata", {"genvet.classifier": json.dumps({**config, **lie})})
+        save_classifier(found, tmp_path / "lie.safetensors")
+        with pytest.raises(BadInput, match="no classifier that GenVet wrote"):
+            load_classifier(tmp_path / "lie.safetensors")
 
 
 def test_probabilities_without_a_softmax_are_told_by_their_values(trained: Classifier, tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ def _ours(file: ModelFile, path: Path) -> Classifier:
         config = json.loads(file.metadata[classifiers.KEY])
         foreign = config.get("family") == onnx_classifier.FAMILY
         build: Any = onnx_classifier.build if foreign else classifiers.build
-        return _built(build, {k: v for k, v in config.items() if not (foreign and k == "family")}, _tensors(file))
+        config = {k: v for k, v in config.items() if not (foreign and k == "family")}
+        classifier = _built(build, config, _tensors(file))
+        return onnx_classifier.tried(classifier) if foreign else classifier
 
 
 def _weights(file: ModelFile, path: Path, said: Mapping[str, Any]) -> Classifier:

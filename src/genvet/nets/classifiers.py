@@ -48,7 +48,7 @@ def build(
     return Classifier(
         module=nn.Sequential(OrderedDict([("features", features), ("head", nn.Linear(width, len(classes)))])),
         shape=(channels, size, size),
-        classes=tuple(classes),
+        classes=tuple(map(str, classes)),
         name=NAME,
         metadata={KEY: json.dumps(config)},
     )

@@ -64,9 +64,17 @@ def build(
     """A graph's classifier from its written form, as the metadata of a file have it; the text may be hostile."""
     if form not in ("logits", "probabilities") or not classes:
         raise BadInput("no such classifier", got=printable(form, 40))
-    said = stated(**intake)
-    said = settled(said, said.entry)
-    return _classifier((read(features), read(head)), said.model_copy(update={"classes": tuple(classes)}), form)
+    said = stated(**{**intake, "classes": classes})
+    return _classifier((read(features), read(head)), settled(said, said.entry), form)
+
+
+@torch.inference_mode()
+def tried(classifier: Classifier) -> Classifier:
+    """This classifier, where it gives a score a class; raises BadInput otherwise."""
+    found = tuple(classifier.logits(_noise(classifier)[:1]).shape)
+    if found != (1, len(classifier.classes)):
+        raise BadInput("the graph gives something else", expected=str((1, len(classifier.classes))), got=str(found))
+    return classifier
 
 
 class Logarithms(nn.Module):
