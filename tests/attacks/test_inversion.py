@@ -75,7 +75,7 @@ def test_a_known_class_is_found(space: str) -> None:
     start = (found.rows["best sample"] - known).square().flatten(1).sum(1)
     apart = torch.cdist(known.flatten(1), known.flatten(1)).square().sum() / 30
     assert (off < 0.2 * start + 1e-3).all() and (off < 0.05 * apart).all(), (off, start)
-    assert found.verdicts["mirror"].top[0].all()
+    assert (found.looks["mirror"].target.rank == 1).all()
 
 
 def test_the_search_does_not_depend_on_its_batch() -> None:
@@ -93,18 +93,24 @@ def test_without_steps_it_is_the_best_sample() -> None:
     assert torch.allclose(found.x, found.rows["best sample"], atol=1e-5)
 
 
-def test_judges_and_private_images_stand_beside_it() -> None:
+def test_judges_and_real_images_stand_beside_it() -> None:
+    """The classifier itself as a judge agrees; one that was never trained does not; and real images are 1 apart."""
     target, known = planted()
     blind = classifiers.build(CLASSES, 2, 8, 1)
-    private = Labelled(known.flip(0), ("",) * 6, labels=torch.arange(5, -1, -1), classes=CLASSES)
-    given = Against(prior=PRIOR, judges=(target, blind), private=private)
-    found = inverted(given, labels="1,4", steps=60)
+    noise = 0.05 * torch.randn(24, 1, 8, 8, generator=Rng(6).block())
+    private = Labelled(
+        (known.repeat(4, 1, 1, 1) + noise).flip(0), ("",) * 24, labels=torch.arange(23, -1, -1) % 6, classes=CLASSES
+    )
+    found = inverted(Against(prior=PRIOR, judges=(target, blind), private=private), labels="1,4", loss="logit")
     assert found.x.shape[0] == 2 and list(found.rows) == ["real", "mirror", "best sample"]
-    assert torch.equal(found.rows["real"], known[[1, 4]])
-    assert found.verdicts["real"].top[:2].all() and found.verdicts["mirror"].top[:2].all()
     by = {m.name: m for m in found.measures()}
-    assert by["accuracy.judge-1"].value == 1 and by["accuracy.judge-1"].chance == pytest.approx(1 / 6)
-    assert "2 of 2 labels" in found.summary()
+    assert by["reference-0.top-1"].value == 1 and by["reference-0.top-1"].chance == pytest.approx(1 / 6)
+    assert by["reference-2.top-1"].value == 1, "neighbours among the real images"
+    assert "2 of 2 labels" in found.summary() and "best of the prior's own samples" in found.summary()
+    nearest = by["nearest-1"]
+    assert nearest.value is not None and nearest.value < 3 and "random-conv" in nearest.note
+    start = by["best-sample.nearest-1"].value
+    assert start is not None and nearest.value < start
 
 
 # By queries alone
@@ -119,9 +125,10 @@ def bred(**knobs: Any) -> Inverted:
 
 def test_breeding_comes_nearer_than_the_best_sample() -> None:
     found, first = bred(mutation=0.3), bred(generations=0)
-    sure, before = (one.verdicts["mirror"].sure[0] for one in (found, first))
+    target, labels = planted(steep=1.5)[0], torch.arange(6)
+    sure, before = (target(one.x)[labels, labels] for one in (found, first))
     assert (sure >= before).all() and float((sure - before).mean()) > 0.05
-    assert torch.equal(before, first.verdicts["best sample"].sure[0]), "a wide box leaves the best sample alone"
+    assert torch.allclose(first.x, first.rows["best sample"], atol=1e-5), "a wide box leaves the best sample alone"
     assert found.asked == 100 + 6 * 20 * 26, "samples, and every member of every generation"
 
 
@@ -164,7 +171,7 @@ def test_every_baseline_is_taken_for_its_label() -> None:
         view: Any = target.seen_as(Scores) if name == "best_sample" else target
         found = attack(view, given if name != "mi_face" else Beside(), Rng(0))
         assert isinstance(found, Inverted) and found.x.shape == known.shape and found.asked > 0
-        assert found.verdicts[found.method].top[0].float().mean() >= 0.8, name
+        assert (found.looks[found.method].target.rank == 1).float().mean() >= 0.8, name
 
 
 def test_deep_inversion_fits_what_batch_norms_remember() -> None:
@@ -226,7 +233,14 @@ def test_bad_input() -> None:
     with pytest.raises(BadInput, match="other classes"):
         inverted(Against(prior=PRIOR, judges=(other,)), steps=1)
     few = Labelled(torch.zeros(1, 1, 8, 8), ("",), labels=torch.zeros(1, dtype=torch.long), classes=("a",))
-    with pytest.raises(BadInput, match="no private image of the class b"):
+    with pytest.raises(BadInput, match="too few real images"):
         inverted(Against(prior=PRIOR, private=few), labels="0-1", steps=1)
+    _, known = planted()
+    lacking = Labelled(known[[0] * 5 + [2] * 5], ("",) * 10, labels=torch.tensor([0] * 5 + [1] * 5), classes=("a", "c"))
+    with pytest.raises(BadInput, match="no private image of the class b"):
+        inverted(Against(prior=PRIOR, private=lacking), labels="0-1", steps=1)
+    upside_down = Labelled(-known.repeat(4, 1, 1, 1), ("",) * 24, labels=torch.arange(24) % 6, classes=CLASSES)
+    with pytest.raises(BadInput, match="does not know real images"):
+        inverted(Against(prior=PRIOR, private=upside_down), steps=1)
     with pytest.raises(Unsupported, match="far from normal"):
         inverted(trust_p=False, steps=1)

@@ -52,7 +52,7 @@ def test_a_classifier_is_inverted(bench: Path, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text())
     (finding,) = report["findings"]
     assert finding["technique"] == "inversion.mirror" and finding["access"] == "Classifier"
-    assert {"accuracy.target", "accuracy.judge-1", "accuracy.judge-2"} <= {m["name"] for m in finding["measures"]}
+    assert {"target.top-1", "reference-0.top-1", "reference-1.top-1"} <= {m["name"] for m in finding["measures"]}
 
 
 def test_an_address_is_attacked_like_a_file_and_gone_on_with(

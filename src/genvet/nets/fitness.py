@@ -67,7 +67,7 @@ def fit_target(classifier: Classifier, images: Labelled, level: float = LEVEL) -
     """
     if images.x.ndim == 4:
         classifier.fitting(tuple(images.x.shape[1:]))
-    labels = named_alike(classifier, images)
+    labels = named_alike(classifier.classes, images)
     counts = labels.bincount(minlength=len(classifier.classes))
     chance = float(counts.max()) / max(len(labels), 1)
     if not len(labels) or chance ** len(labels) > level:
@@ -84,14 +84,14 @@ def fit_target(classifier: Classifier, images: Labelled, level: float = LEVEL) -
     raise BadInput(what, expected=f"above chance, p <= {level:g}", got=f"p = {found.p_value:.2g}", hint=hint)
 
 
-def named_alike(classifier: Classifier, images: Labelled) -> Tensor:
-    """The labels in the classifier's own numbering; raises BadInput where its classes are others."""
-    number = {name: i for i, name in enumerate(classifier.classes)}
+def named_alike(classes: Sequence[str], images: Labelled) -> Tensor:
+    """The labels in the numbering of a classifier's classes; raises BadInput where its classes are others."""
+    number = {name: i for i, name in enumerate(classes)}
     if all(name in number for name in images.classes):
         return torch.tensor([number[name] for name in images.classes])[images.labels.cpu()]
     if len(images.classes) == len(number) and not any(name in number for name in images.classes):
         return images.labels.cpu()
-    known, given = (printable(", ".join(names[:5]), 100) for names in (classifier.classes, images.classes))
+    known, given = (printable(", ".join(names[:5]), 100) for names in (classes, images.classes))
     raise BadInput(
         "the labels are not the classes of this target",
         expected=f"some of {len(number)} such as {known}",

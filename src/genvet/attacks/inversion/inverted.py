@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,8 +17,11 @@ from genvet.core.printable import printable
 from genvet.core.report import Figure, Measure, Scalar, Table
 from genvet.core.scores import Scores
 from genvet.core.technique import Picture, Result, Technique
-from genvet.maths.statistics import clopper_pearson
+from genvet.nets.evidence import Evidence, evidence
 from genvet.nets.first_guesses import shown
+from genvet.nets.fitness import fit_target, named_alike
+from genvet.nets.references import Reference, asked, neighbours
+from genvet.nets.spaces import Space, penultimate, random_convolutions
 from genvet.nets.style_space import numbers
 
 CONTROLS = {
@@ -29,8 +31,6 @@ CONTROLS = {
 """Rows that a search has to do better than."""
 SHOWN = 12
 """Labels in a picture."""
-BEST = 5
-"""A reference is asked for its likeliest label, and whether the label is among so many."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,91 +90,56 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Verdicts:
-    """What classifiers say of one image for each label."""
-
-    top: Tensor
-    """Whether the label is the likeliest, (classifiers, labels) bool; the target is the first."""
-    among: Tensor
-    """Whether it is among the five likeliest, (classifiers, labels) bool."""
-    sure: Tensor
-    """The probability of the label, (classifiers, labels)."""
-
-    @classmethod
-    def of(cls, judges: Sequence[Classifier | Scores], x: Tensor, labels: Tensor) -> Verdicts:
-        """Of images (labels, *shape); a class whose probability is not told is not among the likeliest."""
-        p = torch.stack([_asked(judge, shown(x, judge.shape)) for judge in judges])
-        own = p.gather(2, labels[None, :, None].expand(len(p), -1, 1))
-        rank = (p > own).sum(2)
-        told = own[:, :, 0] > 0
-        return cls((rank == 0) & told, (rank < BEST) & told, own[:, :, 0])
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Inverted(Result):
-    """One image for each label, and the same measures for what stands beside it."""
+    """One image for each label, and the same evidence of what stands beside it."""
 
     method: str
     labels: Tensor
     """(m,)."""
     classes: tuple[str, ...]
     x: Tensor
-    """The images, (m, *shape), in the prior's shape."""
+    """The images, (m, *shape), as the search made them."""
     u: Tensor
-    """Where they lie in the latent space, (m, ...)."""
+    """Where they lie in the space that was searched, (m, ...)."""
     asked: int
     """Images that the target was shown."""
-    verdicts: dict[str, Verdicts]
-    """Of the inversions, the best samples and, where they were given, real images."""
+    looks: dict[str, Evidence]
+    """Of the inversions, and of what they are compared with; real images where there are some."""
     rows: dict[str, Tensor]
     """Pictures to stand below one another, (m, *shape) each."""
     notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        target, others = self.verdicts[self.method].top[0], self.verdicts[self.method].top[1:]
-        told = f"{int(target.sum())} of {len(self.labels)} labels: the target takes the image for its own"
-        if len(others):
-            told += f"; other classifiers agree in {float(others.float().mean()):.0%} of cases"
-            beside = {name: float(self.verdicts[name].top[1:].float().mean()) for name in CONTROLS if name in self.rows}
-            told += "".join(f", and in {share:.0%} with {CONTROLS[name]}" for name, share in beside.items())
+        found = self.looks[self.method]
+        hits = int((found.target.rank == 1).sum())
+        told = f"{hits} of {len(self.labels)} labels: the target takes the image for its own"
+        if found.references:
+            told += f"; others do in {_agreed(found):.0%} of cases"
+            beside = {name: words for name, words in CONTROLS.items() if name in self.looks and name != self.method}
+            told += "".join(f", in {_agreed(self.looks[name]):.0%} for {words}" for name, words in beside.items())
         return f"{told}. {' '.join(self.notes)}".strip()
 
     def measures(self) -> tuple[Measure, ...]:
-        found, made = self.verdicts[self.method], []
-        for i in range(len(found.top)):
-            who = "target" if i == 0 else f"judge-{i}"
-            for name, hits in ((who, found.top[i]), (f"{who}.among-{BEST}", found.among[i])):
-                k, n = int(hits.sum()), len(hits)
-                exact = clopper_pearson(k, n)
-                chance = (1 if "among" not in name else min(BEST, len(self.classes))) / len(self.classes)
-                made.append(
-                    Measure(name=f"accuracy.{name}", value=k / n, low=exact.low, high=exact.high, n=n, chance=chance)
-                )
-        return (*made, Measure(name="shown-to-the-target", value=self.asked, note="images, gradients or not"))
+        asked = Measure(name="shown-to-the-target", value=self.asked, note="images, with gradients or without")
+        others = {name.replace(" ", "-"): look for name, look in self.looks.items() if name != self.method}
+        controls = [measure for name, look in others.items() for measure in look.measures(f"{name}.")]
+        return (*self.looks[self.method].measures(), asked, *controls)
 
     def tables(self) -> tuple[Table, ...]:
-        judges = range(1, len(next(iter(self.verdicts.values())).top))
-        columns = ("image", "target", "its mean probability", *(f"judge {i}" for i in judges))
-        columns += tuple(f"judge {i}, among {BEST}" for i in judges)
+        measured = {name: {m.name: m for m in e.measures()} for name, e in self.looks.items()}
+        names = [m.name for m in self.looks[self.method].measures()]
         rows: list[tuple[Scalar, ...]] = []
-        for name, v in self.verdicts.items():
-            shares = [float(v.top[i].float().mean()) for i in judges]
-            among = [float(v.among[i].float().mean()) for i in judges]
-            rows.append((name, float(v.top[0].float().mean()), float(v.sure[0].mean()), *shares, *among))
+        for name in names:
+            values = [m[name].value if name in m else None for m in measured.values()]
+            one = measured[self.method][name]
+            rows.append((name, *(None if v is None else round(v, 4) for v in values), one.chance, one.note))
         table = Table(
-            title="Who takes the images for their label: shares of the labels", columns=columns, rows=tuple(rows)
+            title="The images, and what they are compared with",
+            columns=("measure", *measured, "by chance", "of what"),
+            rows=tuple(rows),
         )
-        return (table, self._by_label())
-
-    def _by_label(self) -> Table:
-        v = self.verdicts[self.method]
-        rows: list[tuple[Scalar, ...]] = [
-            (printable(self.classes[int(k)]), float(v.sure[0, i]), int(v.top[1:, i].sum()), int(v.among[1:, i].sum()))
-            for i, k in enumerate(self.labels)
-        ]
-        columns = ("label", "target's probability", "judges that agree", f"judges with it among {BEST}")
-        return Table(title="By label", columns=columns, rows=tuple(rows))
+        return (table, self.looks[self.method].table(tuple(map(printable, self.classes))))
 
     def figures(self) -> tuple[Figure | Picture, ...]:
         some = slice(min(SHOWN, len(self.labels)))
@@ -192,21 +157,30 @@ class Inverted(Result):
         return self.asked
 
 
-def _asked(judge: Classifier | Scores, x: Tensor) -> Tensor:
-    return judge.probabilities(x) if isinstance(judge, Classifier) else judge(x)
+def _agreed(found: Evidence) -> float:
+    """The share of labels and references that take the image for its label."""
+    ranks = torch.stack([r.rank for r in found.references.values()])
+    return float((ranks == 1).double().mean())
 
 
 def told(method: str, target: Classifier | Scores, given: Beside, found: Found) -> Inverted:
-    """The result of an inversion, with the verdicts of all classifiers on it and on its controls."""
-    for judge in given.judges:
-        if judge.classes != target.classes:
-            expected, got = f"its {len(target.classes)}", f"{len(judge.classes)}, such as {printable(judge.classes[0])}"
-            raise BadInput("a judge knows other classes than the target", expected=expected, got=got)
-    rows = {} if (real := _real(given.private, target.classes, found.labels)) is None else {"real": real}
+    """The result of an inversion, with the same evidence of it and of its controls."""
+    real = None if given.private is None else matched(given.private, target)
+    judges = _references(target, given, real)
+    rows = {} if real is None else {"real": _first(real, found.labels)}
     rows |= {method: found.x} | ({} if found.start is None else {"best sample": found.start})
     if given.public is not None:
         rows["nearest public"] = _nearest(given.public.x, found.x)
-    judges = (target, *given.judges)
+
+    def evident(x: Tensor) -> Evidence:
+        seen = shown(x, target.shape)
+        if real is not None:
+            return evidence(seen, found.labels, real, asked(target), judges, _spaces(given))
+        ranks = {judge.name: judge.ranks(seen, found.labels) for judge in judges}
+        return Evidence(
+            label=found.labels, target=asked(target).ranks(seen, found.labels), references=ranks, distances={}
+        )
+
     return Inverted(
         method=method,
         labels=found.labels,
@@ -214,27 +188,53 @@ def told(method: str, target: Classifier | Scores, given: Beside, found: Found) 
         x=found.x,
         u=found.u,
         asked=found.asked,
-        verdicts={name: Verdicts.of(judges, images, found.labels) for name, images in rows.items()},
+        looks={name: evident(x) for name, x in rows.items()},
         rows=rows,
         notes=found.notes,
     )
+
+
+def matched(private: Labelled, target: Classifier | Scores) -> Labelled:
+    """Real images under the target's own numbers and in its shape.
+
+    Raises BadInput where a classifier at hand does not know them: what is then wrong is not the attack.
+    """
+    x = shown(private.x, target.shape)
+    real = Labelled(x, private.names, labels=private.labels, classes=private.classes)
+    if isinstance(target, Classifier):
+        fit_target(target, real)
+    return Labelled(x, private.names, labels=named_alike(target.classes, real), classes=target.classes)
+
+
+def _references(target: Classifier | Scores, given: Beside, real: Labelled | None) -> list[Reference]:
+    """The judges; and, with real images of every class, neighbours in a space that no training made."""
+    for judge in given.judges:
+        if judge.classes != target.classes:
+            expected, got = f"its {len(target.classes)}", f"{len(judge.classes)}, such as {printable(judge.classes[0])}"
+            raise BadInput("a judge knows other classes than the target", expected=expected, got=got)
+    judges = [asked(judge, f"judge {i}: {judge}") for i, judge in enumerate(given.judges, 1)]
+    if real is not None and len(real.labels.unique()) == len(target.classes):
+        judges.append(neighbours(random_convolutions(), real.x, real.labels, len(target.classes)))
+    return judges
+
+
+def _spaces(given: Beside) -> list[Space]:
+    """In which distances to real images are told: the first judge's, and one that no training made."""
+    return [penultimate(judge) for judge in given.judges[:1]] + [random_convolutions()]
+
+
+def _first(real: Labelled, labels: Tensor) -> Tensor:
+    """The first real image of each label; raises BadInput for a class without one."""
+    found = []
+    for k in labels.tolist():
+        mine = (real.labels == k).nonzero()
+        if not len(mine):
+            raise BadInput(f"there is no private image of the class {printable(real.classes[k])}")
+        found.append(real.x[mine[0, 0]])
+    return torch.stack(found)
 
 
 def _nearest(public: Tensor, x: Tensor) -> Tensor:
     """Of public images, the nearest to each of x (m, *shape) by pixels."""
     seen = shown(x, tuple(public.shape[1:]))
     return public[torch.cdist(seen.flatten(1), public.flatten(1)).argmin(1)]
-
-
-def _real(private: Labelled | None, classes: tuple[str, ...], labels: Tensor) -> Tensor | None:
-    """The first private image of each label; raises BadInput for a class without one."""
-    if private is None:
-        return None
-    place = {name: i for i, name in enumerate(private.classes)}
-    found = []
-    for k in labels.tolist():
-        mine = (private.labels == place.get(classes[k], -1)).nonzero()
-        if not len(mine):
-            raise BadInput(f"there is no private image of the class {printable(classes[k])}", hint="classes go by name")
-        found.append(private.x[mine[0, 0]])
-    return torch.stack(found)
