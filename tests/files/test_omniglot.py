@@ -35,6 +35,7 @@ def test_alphabets_stay_apart_and_shared_ones_are_taken_once(tmp_path: Path) -> 
     first, second = archive(tmp_path / "1.zip", "small1", "AB"), archive(tmp_path / "2.zip", "small2", "BC")
     found = load_labelled(first)
     assert found.classes == ("A/character01", "A/character02", "B/character01", "B/character02")
+    assert load_labelled(f"{first}#0:5").classes == ("A/character01",)
     images = load_omniglot([first, second], 9)
     assert len(images) == 30 and len(images.classes) == 6 and images.classes[-1] == "C/character02"
     assert images.x[images.labels == 3].unique().numel() == 1  # one value a character

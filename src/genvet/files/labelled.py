@@ -15,7 +15,7 @@ from genvet.core.data import Images, Labelled
 from genvet.core.errors import BadInput
 from genvet.core.printable import printable
 from genvet.files import members
-from genvet.files.images import idx_array, load_images, npy_array
+from genvet.files.images import idx_array, load_images, npy_array, pictures_in
 
 HALVES = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "eval"})
 """Names of folders that part a data set, above the classes or below them."""
@@ -60,7 +60,11 @@ def _labels(path: Path) -> list[NDArray[np.generic]]:
 
 def by_folder(images: Images, path: Path) -> Labelled:
     """The folder that a picture lies in names its class; with those above it, where several have one name."""
-    folders = class_names([PurePosixPath(name).parent for name in images.names])
+    mine = [PurePosixPath(name).parent for name in images.names]
+    whole = {PurePosixPath(m.name).parent for m in pictures_in(path) or ()}  # a slice may not tell two alphabets apart
+    ways = sorted({*mine, *whole})
+    named = dict(zip(ways, class_names(ways), strict=True))
+    folders = [named[folder] for folder in mine]
     if not folders or not all(folders):
         expected = "an npz with labels, idx with labels beside it, or a folder for each class"
         raise BadInput(f"no labels come with {printable(path)}", expected=expected)
@@ -76,6 +80,8 @@ def class_names(folders: Sequence[PurePosixPath]) -> list[str]:
     ['Greek/character01', 'Latin/character01']
     >>> class_names([PurePosixPath("train/cat"), PurePosixPath("test/cat")])
     ['cat', 'cat']
+    >>> class_names([PurePosixPath(name) for name in (".", "a/c", "b/c")])  # a picture in no folder has no class
+    ['', 'a/c', 'b/c']
     """
     # The halves of a data set are no classes: a cat is a cat in both.
     ways = [tuple(part for part in f.parts if part.lower() not in HALVES) or f.parts for f in folders]
@@ -84,7 +90,7 @@ def class_names(folders: Sequence[PurePosixPath]) -> list[str]:
         return last
     first, final = min(ways), max(ways)  # what these two share, all share
     shared = next((i for i, (a, b) in enumerate(zip(first, final, strict=False)) if a != b), 0)
-    return ["/".join(way[shared:]) or way[-1] for way in ways]
+    return ["/".join(way[shared:]) for way in ways]
 
 
 def _labelled(images: Images, labels: torch.Tensor, classes: tuple[str, ...]) -> Labelled:
