@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from genvet.attacks.inversion.best_sample import BestSample
 from genvet.attacks.inversion.deep_inversion import DeepInversion
 from genvet.attacks.inversion.deep_inversion import Given as DeepGiven
+from genvet.attacks.inversion.evolution import Evolution
 from genvet.attacks.inversion.gmi import GMI
 from genvet.attacks.inversion.gmi import Given as GMIGiven
 from genvet.attacks.inversion.inverted import Against, Beside, Inverted
+from genvet.attacks.inversion.label_only import LabelOnly
 from genvet.attacks.inversion.mi_face import MIFace
 from genvet.attacks.inversion.mirror import Mirror
 from genvet.attacks.inversion.mirror_black_box import Herd, MirrorBlackBox
@@ -148,6 +150,29 @@ def test_a_child_takes_more_of_the_better_parent() -> None:
         mixed = children[children.std(1) > 0]
         shares[crossover] = float(mixed.mean())
     assert shares["paper"] < 0.3 and shares["released"] > 0.7, "share of the worse parent"
+
+
+@pytest.mark.parametrize("budget", [None, 900])
+def test_evolution_beats_breeding_at_fewer_queries(budget: int | None) -> None:
+    target, labels = planted(steep=1.5)[0], torch.arange(6)
+    how = Evolution(samples=100, population=10, generations=20, directions=8, trust_p=True, enough=1.0)
+    found = how(target.seen_as(Scores, budget=budget), Against(prior=PRIOR), Rng(0))
+    assert found.asked <= min(budget or 2000, 100 + 6 * 10 * 20)
+    sure, before = (target(x)[labels, labels] for x in (found.x, found.rows["best sample"]))
+    assert (sure >= before - 1e-6).all()
+    if budget is None:
+        bred_sure = target(bred(generations=10, mutation=0.3).x)[labels, labels]
+        assert float(sure.mean()) > float(bred_sure.mean())
+    else:
+        assert "budget of queries" in found.summary()
+
+
+def test_labels_alone_lead_away_from_the_border() -> None:
+    target, labels = planted(steep=1.5)[0], torch.arange(6)
+    view = target.seen_as(Scores, answers="label")
+    found = LabelOnly(samples=200, rounds=40, points=16, radius=0.5)(view, Against(prior=PRIOR), Rng(0))
+    sure, before = (target(x)[labels, labels] for x in (found.x, found.rows["best sample"]))
+    assert float(sure.mean()) > float(before.mean()) and (found.looks["label-only"].target.rank == 1).all()
 
 
 def test_a_budget_ends_it_with_what_there_is() -> None:

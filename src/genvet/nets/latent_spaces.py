@@ -63,6 +63,11 @@ class LatentSpace:
         ws = self.generator.broadcast(w[:, 0]) if self.times == 1 else w
         return self.generator.synthesis(self._truncated(ws)).float().clamp(-1, 1)
 
+    @torch.no_grad()
+    def rendered(self, u: Tensor, batch: int = 64) -> Tensor:
+        """The same some at a time, on the CPU."""
+        return torch.cat([self.images(some.to(self.generator.device)).cpu() for some in u.split(batch)])
+
     def _truncated(self, ws: Tensor) -> Tensor:
         if self.truncation == 1.0:
             return ws

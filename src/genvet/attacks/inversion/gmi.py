@@ -66,6 +66,5 @@ class GMI(Inverting, Probe):
         ended = invert(space.kept(space.start(z.to(given.prior.device))), loss, judged, space.kept, pace)
         best = ended.loss.view(len(labels), -1).argmin(1)
         u = ended.u.view(len(labels), self.restarts, *ended.u.shape[1:])[torch.arange(len(labels)), best]
-        with torch.no_grad():
-            x = torch.cat([space.images(some).cpu() for some in u.split(self.batch)])
+        x = space.rendered(u)
         return told("gmi", target, given, Found(labels=labels, x=x, u=u.cpu(), asked=ended.passes))

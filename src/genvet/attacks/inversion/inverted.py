@@ -29,6 +29,8 @@ CONTROLS = {
     "nearest public": "the public images that are nearest",
 }
 """Rows that a search has to do better than."""
+LAST = 2
+"""Images for each label that a target with a budget is shown in the end: what was found, and the best sample."""
 SHOWN = 12
 """Labels in a picture."""
 

@@ -86,10 +86,10 @@ class Mirror(Sampling, Probe):
         u = ended.u.view(len(labels), self.restarts, *ended.u.shape[1:])[torch.arange(len(labels)), best]
         found = Found(
             labels=labels,
-            x=self.images(space, u),
+            x=space.rendered(u),
             u=u.cpu(),
             asked=guesses.n + ended.passes,
-            start=self.images(LatentSpace(generator=given.prior), guesses.z[:, :1]),
+            start=LatentSpace(generator=given.prior).rendered(guesses.z[:, :1]),
             notes=notes,
         )
         return told("mirror", target, given, found)
@@ -149,9 +149,3 @@ class Mirror(Sampling, Probe):
         agreed = [int(consistent(t, s, self.consistency).sum()) for t, s in zip(tops, sure, strict=True)]
         mean = sum(agreed) / max(len(agreed), 1)
         return torch.tensor(best), (f"On average {mean:.1f} of {self.restarts} searches for a label agree.",)
-
-    @torch.no_grad()
-    def images(self, space: LatentSpace, u: Tensor) -> Tensor:
-        """On the CPU, (n, *shape)."""
-        on = space.generator.device
-        return torch.cat([space.images(some.to(on)).cpu() for some in u.split(self.batch)])

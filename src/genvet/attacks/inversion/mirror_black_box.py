@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genvet.attacks.inversion.inverted import Against, Found, Inverted, Sampling, told
+from genvet.attacks.inversion.inverted import LAST, Against, Found, Inverted, Sampling, told
 from genvet.core.errors import Unsupported
 from genvet.core.generator import StyleGenerator
 from genvet.core.progress import track
@@ -19,9 +19,6 @@ from genvet.core.technique import Probe
 from genvet.nets.first_guesses import first_guesses, shown
 from genvet.nets.latent_spaces import LatentSpace
 from genvet.nets.p_space import PSpace, to_p, to_w
-
-LAST = 2
-"""Images for each label that the target is shown in the end: what was found, and the best sample."""
 
 
 class MirrorBlackBox(Sampling, Probe):
@@ -79,10 +76,10 @@ class MirrorBlackBox(Sampling, Probe):
         u = to_w(herd.best)[:, None]
         found = Found(
             labels=labels,
-            x=_images(space, u),
+            x=space.rendered(u),
             u=u,
             asked=target.used - before,
-            start=_images(LatentSpace(generator=prior), guesses.z[:, :1]),
+            start=LatentSpace(generator=prior).rendered(guesses.z[:, :1]),
             notes=(note,) * bool(note),
         )
         return told("mirror", target, given, found)
@@ -140,7 +137,7 @@ class Herd:
         self.best[which[better]] = self.points[which[better], place[better]]
 
     def _asked(self, points: Tensor) -> Tensor:
-        return self.target(shown(_images(self.space, to_w(points)[:, None]), self.target.shape)).double()
+        return self.target(shown(self.space.rendered(to_w(points)[:, None]), self.target.shape)).double()
 
     def _children(self, k: int, generation: int) -> Tensor:
         """The next generation of one label: its best, and children of parents drawn by their scores."""
@@ -158,9 +155,3 @@ class Herd:
         by = (2 * torch.rand(n - 1, size, generator=rng) - 1) * self.how.reach * self.p.sigma
         children = to_p(self.space.kept(to_w(children + moved * by)))
         return torch.cat([points[score.argmax()][None], children])
-
-
-@torch.no_grad()
-def _images(space: LatentSpace, u: Tensor) -> Tensor:
-    on = space.generator.device
-    return torch.cat([space.images(some.to(on)).cpu() for some in u.split(64)])

@@ -66,8 +66,7 @@ class PlugAndPlay(Sampling, Probe):
         ended = invert(begin, loss, look, lambda u: u, pace)
         kept = self._robust(target, seen, ended.u, own, seed).view(len(labels), -1)
         u = ended.u.view(len(labels), self.candidates, *ended.u.shape[1:])[torch.arange(len(labels)), kept.argmax(1)]
-        with torch.no_grad():
-            x = torch.cat([space.images(some).cpu() for some in u.split(self.batch)])
+        x = space.rendered(u)
         asked = n + ended.passes + len(own) * self.crops
         return told("plug-and-play", target, given, Found(labels=labels, x=x, u=u.cpu(), asked=asked, start=start))
 
@@ -84,7 +83,7 @@ class PlugAndPlay(Sampling, Probe):
         u = pulled.start(guesses.z.flatten(0, 1).to(prior.device))
         average: Any = prior.module.mapping.w_avg  # type: ignore[union-attr]
         first = u.view(len(labels), self.candidates, 1, -1)[:, 0]
-        start = torch.cat([pulled.images(some).cpu() for some in first.split(self.batch)])
+        start = pulled.rendered(first)
         return average + self.truncation * (u - average), start
 
     @torch.no_grad()
