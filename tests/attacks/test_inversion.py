@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genvet.attacks.inversion.ami import AMI
+from genvet.attacks.inversion.ami import Given as AMIGiven
 from genvet.attacks.inversion.best_sample import BestSample
 from genvet.attacks.inversion.deep_inversion import DeepInversion
 from genvet.attacks.inversion.deep_inversion import Given as DeepGiven
@@ -231,6 +233,16 @@ def test_the_best_public_image_is_one_of_them() -> None:
     found = NearestPublic(labels="0-2")(target.seen_as(Scores), PublicGiven(public=public), Rng(0))
     assert torch.equal(found.x, known[:3]) and found.asked == 8
     assert torch.equal(found.rows["nearest public"], known[:3])
+
+
+def test_a_network_learns_to_undo_the_target() -> None:
+    """Its images of the labels are nearer to the classes than the mean of what it learned from."""
+    target, known = planted(steep=1.5)
+    x = PRIOR(PRIOR.latent.sample(0, 400, Rng(9))).clamp(-1, 1)
+    found = AMI(steps=400, capacity=4, sure=0.5)(target.seen_as(Scores), AMIGiven(public=Images(x, ("",) * 400)), Rng(0))
+    off = [(image - known).square().flatten(1).sum(1).mean() for image in (found.x, x.mean(0, keepdim=True))]
+    assert off[0] < 0.8 * off[1] and found.asked == 400
+    assert (found.looks["ami"].target.rank == 1).float().mean() > 0.6
 
 
 def test_crops_show_what_they_should() -> None:
