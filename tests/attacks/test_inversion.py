@@ -92,6 +92,14 @@ def test_a_narrow_box_keeps_images_near_the_mean() -> None:
     assert float(narrow.x.std(0).mean()) < 0.3 * float(wide.x.std(0).mean())
 
 
+def test_energy_holds_images_near_ordinary_ones() -> None:
+    """The more of it, the nearer to the mean of P the points end."""
+    p = PSpace.of(PRIOR, 2000, Rng(1))
+    runs = [inverted(border="none", energy=energy, steps=60, consistency=0) for energy in (0.0, 30.0)]
+    free, held = (p.energy(run.u[:, 0]).mean() for run in runs)
+    assert held < 0.7 * free
+
+
 def test_without_steps_it_is_the_best_sample() -> None:
     found = inverted(steps=0, border="none", consistency=0)
     assert torch.allclose(found.x, found.rows["best sample"], atol=1e-5)
@@ -239,7 +247,9 @@ def test_a_network_learns_to_undo_the_target() -> None:
     """Its images of the labels are nearer to the classes than the mean of what it learned from."""
     target, known = planted(steep=1.5)
     x = PRIOR(PRIOR.latent.sample(0, 400, Rng(9))).clamp(-1, 1)
-    found = AMI(steps=400, capacity=4, sure=0.5)(target.seen_as(Scores), AMIGiven(public=Images(x, ("",) * 400)), Rng(0))
+    found = AMI(steps=400, capacity=4, sure=0.5)(
+        target.seen_as(Scores), AMIGiven(public=Images(x, ("",) * 400)), Rng(0)
+    )
     off = [(image - known).square().flatten(1).sum(1).mean() for image in (found.x, x.mean(0, keepdim=True))]
     assert off[0] < 0.8 * off[1] and found.asked == 400
     assert (found.looks["ami"].target.rank == 1).float().mean() > 0.6

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(root / "audio_drums" / "oneshots_16k.zip", "w") as archive:
         for i, name in enumerate(("bd/bd_a.wav", *(f"sn/sn_{j}.wav" for j in range(8)))):
             archive.writestr(name, wav(np.sin(np.arange(2000) / (4 + i)) * 20_000))
+    (root / "omniglot").mkdir()
+    with zipfile.ZipFile(root / "omniglot" / "images.zip", "w") as archive:
+        for alphabet in ("Balinese", "Tagalog", "Greek", "Latin"):
+            for character in ("character01", "character02"):
+                strokes = rng.random((12, 12)) < 0.3
+                for i in range(18):
+                    drawing = np.where(strokes ^ (rng.random((12, 12)) < 0.05), 0, 255).astype(np.uint8)
+                    picture = io.BytesIO()
+                    Image.fromarray(drawing).save(picture, "PNG")
+                    archive.writestr(f"small/{alphabet}/{character}/{i:02d}.png", picture.getvalue())
     return root
 
 

@@ -42,9 +42,9 @@ class Oracle:
     ) -> None:
         self._ask = classifier.probabilities
         self.shape, self.classes, self.answers = classifier.shape, classifier.classes, answers
-        if not 1 <= k <= len(self.classes):
-            raise BadInput("so many classes are never told", expected=f"1 to {len(self.classes)}", got=str(k))
-        self._k, self._budget = k, budget
+        if k < 1:
+            raise BadInput("so few classes are never told", expected="1 or more", got=str(k))
+        self._k, self._budget = min(k, len(self.classes)), budget
         self.used = 0
 
     @property

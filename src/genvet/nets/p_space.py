@@ -55,7 +55,7 @@ class PSpace:
     """Latents behind all this: a standard deviation is off by 1 / sqrt(2 n) of itself."""
 
     @classmethod
-    @torch.inference_mode()
+    @torch.no_grad()
     def of(cls, generator: StyleGenerator, n: int, rng: Rng) -> PSpace:
         """Over `n` ordinary latents, drawn twice and never kept; raises BadInput for fewer than two."""
         if n < 2:

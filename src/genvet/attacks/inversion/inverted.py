@@ -166,22 +166,26 @@ def _agreed(found: Evidence) -> float:
 
 
 def told(method: str, target: Classifier | Scores, given: Beside, found: Found) -> Inverted:
-    """The result of an inversion, with the same evidence of it and of its controls."""
+    """The result of an inversion, with the same evidence of it and of its controls.
+
+    Of the real images, the first of each label is a control itself; the others are what all are compared with.
+    """
     real = None if given.private is None else matched(given.private, target)
-    judges = _references(target, given, real)
-    rows = {} if real is None else {"real": _first(real, found.labels)}
+    first = None if real is None else _first(real, found.labels)
+    others = None if real is None or first is None else _without(real, first)
+    judges, spaces = _references(target, given, others), _spaces(given, others, found.labels)
+    rows = {} if real is None or first is None else {"real": real.x[first]}
     rows |= {method: found.x} | ({} if found.start is None else {"best sample": found.start})
     if given.public is not None:
         rows["nearest public"] = _nearest(given.public.x, found.x)
 
     def evident(x: Tensor) -> Evidence:
         seen = shown(x, target.shape)
-        if real is not None:
-            return evidence(seen, found.labels, real, asked(target), judges, _spaces(given))
-        ranks = {judge.name: judge.ranks(seen, found.labels) for judge in judges}
-        return Evidence(
-            label=found.labels, target=asked(target).ranks(seen, found.labels), references=ranks, distances={}
-        )
+        if others is not None and spaces:
+            return evidence(seen, found.labels, others, asked(target), judges, spaces)
+        own, *rest = (judge.ranks(seen, found.labels) for judge in (asked(target), *judges))
+        references = dict(zip((judge.name for judge in judges), rest, strict=True))
+        return Evidence(label=found.labels, target=own, references=references, distances={})
 
     return Inverted(
         method=method,
@@ -220,20 +224,32 @@ def _references(target: Classifier | Scores, given: Beside, real: Labelled | Non
     return judges
 
 
-def _spaces(given: Beside) -> list[Space]:
-    """In which distances to real images are told: the first judge's, and one that no training made."""
+def _spaces(given: Beside, real: Labelled | None, labels: Tensor) -> list[Space]:
+    """In which distances to real images are told: the first judge's, and one that no training made.
+
+    None where a label has fewer than two real images to be near to.
+    """
+    if real is None or int(real.labels.bincount(minlength=int(labels.max()) + 1)[labels].min()) < 2:
+        return []
     return [penultimate(judge) for judge in given.judges[:1]] + [random_convolutions()]
 
 
 def _first(real: Labelled, labels: Tensor) -> Tensor:
-    """The first real image of each label; raises BadInput for a class without one."""
+    """The number of the first real image of each label; raises BadInput for a class without one."""
     found = []
     for k in labels.tolist():
         mine = (real.labels == k).nonzero()
         if not len(mine):
             raise BadInput(f"there is no private image of the class {printable(real.classes[k])}")
-        found.append(real.x[mine[0, 0]])
+        found.append(mine[0, 0])
     return torch.stack(found)
+
+
+def _without(real: Labelled, rows: Tensor) -> Labelled:
+    """All but these."""
+    kept = torch.ones(len(real), dtype=torch.bool).index_fill(0, rows, False)
+    names = tuple(name for name, keep in zip(real.names, kept.tolist(), strict=True) if keep)
+    return Labelled(real.x[kept], names, labels=real.labels[kept], classes=real.classes)
 
 
 def _nearest(public: Tensor, x: Tensor) -> Tensor:
