@@ -5,5 +5,8 @@ TABLES: dict[str, str] = {
     "white-box": "white_box.WhiteBox",
     "black-box": "black_box.BlackBox",
     "ablation": "ablation.Ablation",
+    "selection": "selection.Selection",
+    "defences": "defences.Defences",
+    "service": "service.Service",
 }
 """Module and class of each table, by the name that the command line knows it by."""

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 from genvet.reproduce.cells import Cell, Done
 from genvet.reproduce.experiment import Experiment, Scale, Told, table
 from genvet.reproduce.mirror import SOURCE
-from genvet.reproduce.mirror.comparing import hypotheses, lines, ways
+from genvet.reproduce.mirror.comparing import Variant, hypotheses, lines, ways
 from genvet.reproduce.mirror.white_box import BLOCKS, LABELS, MIRROR, differs, searched
 
 OTHER_DATA, OTHER_NET = "w, box, other drawings", "w, box, stylegan1"
 
 
-def variants(scale: Scale) -> list[tuple[str, str, dict[str, Any]]]:
+def variants(scale: Scale) -> list[Variant]:
     """Each with the attack and its settings."""
     made = []
     for space in ("z", "w", "z+", "w+"):
@@ -45,7 +45,7 @@ class Ablation(Experiment):
     source: ClassVar[str] = f"{SOURCE}, sec. V-D, table VII"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
-        return tuple(ways(scale, variants(scale), nets, LABELS[scale], BLOCKS[scale]))
+        return tuple(ways(scale, variants(scale), LABELS[scale], BLOCKS[scale], through=nets))
 
     def told(self, scale: Scale, done: Done) -> Told:
         names = [name for name, *_ in variants(scale)]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from genvet.reproduce.cells import Cell, Done
 from genvet.reproduce.experiment import Experiment, Scale, Told, table
 from genvet.reproduce.mirror import SOURCE
-from genvet.reproduce.mirror.comparing import hypotheses, lines, ways
+from genvet.reproduce.mirror.comparing import Variant, hypotheses, lines, ways
 from genvet.reproduce.mirror.white_box import BLOCKS, LABELS, SAMPLES, differs
 
 BRED, RELEASED, EVOLVED = "mirror, black box", "mirror as released", "cma-es"
@@ -15,7 +15,7 @@ POPULATION: dict[Scale, tuple[int, int]] = {"smoke": (4, 2), "small": (100, 20),
 """Members and generations."""
 
 
-def variants(scale: Scale) -> list[tuple[str, str, dict[str, Any]]]:
+def variants(scale: Scale) -> list[Variant]:
     """Each with the attack and its settings; searches of one label ask as often."""
     members, generations = POPULATION[scale]
     usual: dict[str, Any] = {"samples": SAMPLES[scale], "moments": 500 if scale == "smoke" else 20_000}
@@ -47,7 +47,7 @@ class BlackBox(Experiment):
     source: ClassVar[str] = f"{SOURCE}, sec. V-C, figures 16 and 17, tables IV and VI"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
-        return tuple(ways(scale, variants(scale), lambda variant: {}, LABELS[scale], BLOCKS[scale]))
+        return tuple(ways(scale, variants(scale), LABELS[scale], BLOCKS[scale]))
 
     def told(self, scale: Scale, done: Done) -> Told:
         names = [name for name, *_ in variants(scale)]

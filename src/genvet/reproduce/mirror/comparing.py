@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -19,7 +19,7 @@ from genvet.maths.paired import Comparison, bootstrapped, judged
 from genvet.nets.evidence import Evidence
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
 from genvet.reproduce.experiment import Line, Scale, Spread
-from genvet.reproduce.mirror.networks import Prior, Target, characters
+from genvet.reproduce.mirror.networks import Prior, Target, characters, prior, target
 
 JUDGES: tuple[Any, ...] = ("allconv", "mixer")
 """Families of the classifiers that are asked: neither is the target's."""
@@ -67,7 +67,7 @@ class Way(Cell):
         kind: Any = find(f"inversion.{method}", "attack").load()
         settings = {"samples": 100} if self.method == "real" else self.settings
         probe: Probe = kind(labels=f"0-{self.labels - 1}", **settings)
-        target, drawn = self.target.classifier(place), characters(place.data, self.target.size, self.target.private)
+        drawn = characters(place.data, self.target.size, self.target.private)
         have = {
             "prior": self.prior.generator(place),
             "critic": self.prior.critic(place),
@@ -75,9 +75,13 @@ class Way(Cell):
             "private": drawn.test,
             "public": self.prior.images(place),
         }
-        found = probe(handed(probe, target), gift(probe, have), Rng(self.block).fork("inversion"))
+        found = probe(self.seen(probe, place), gift(probe, have), Rng(self.block).fork("inversion"))
         assert isinstance(found, Inverted)
         return numbers(found.looks["real" if self.method == "real" else found.method], found.asked)
+
+    def seen(self, probe: Probe, place: Place) -> Any:
+        """The target as the attack sees it."""
+        return handed(probe, self.target.classifier(place))
 
 
 def numbers(look: Evidence, asked: int) -> Numbers:
@@ -96,21 +100,37 @@ def numbers(look: Evidence, asked: int) -> Numbers:
     return {**told, "asked": float(asked)}
 
 
-def ways(
-    scale: Scale, variants: Iterable[tuple[str, str, dict[str, Any]]], nets: Any, labels: int, blocks: int
-) -> Iterator[Way]:
-    """Block after block, each with every variant once; a block has its own target, prior and judges."""
-    from genvet.reproduce.mirror.networks import prior, target
+Knobs = dict[str, Any]
+Variant = tuple[str, str, Knobs]
+"""As the table names it; the attack; and its settings."""
 
-    chosen = list(variants)
+
+def nothing(variant: str) -> Knobs:
+    """For tables whose variants share prior and target."""
+    return {}
+
+
+def ways(
+    scale: Scale,
+    variants: Sequence[Variant],
+    labels: int,
+    blocks: int,
+    through: Callable[[str], Knobs] = nothing,
+    against: Callable[[str], Knobs] = nothing,
+    kind: type[Way] = Way,
+) -> Iterator[Way]:
+    """Block after block, each with every variant once; a block has its own target, prior and judges.
+
+    `through` and `against` say how the prior and the target of a variant differ from the usual ones.
+    """
     for block in range(1, blocks + 1):
-        for variant, method, settings in chosen:
-            yield Way(
+        for variant, method, settings in variants:
+            yield kind(
                 variant=variant,
                 method=method,
                 settings=settings,
-                prior=prior(scale, block, **nets(variant)),
-                target=target(scale, block),
+                prior=prior(scale, block, **through(variant)),
+                target=target(scale, block, **against(variant)),
                 judges=tuple(target(scale, block, family) for family in JUDGES),
                 labels=labels,
                 block=block,

@@ -14,6 +14,7 @@ from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.printable import printable
 from genvet.core.rng import Rng
+from genvet.core.technique import Recipe, TrainedClassifier
 from genvet.files.classifiers import load_classifier, save_classifier
 from genvet.files.convert import load_saved
 from genvet.files.critic import load_critic
@@ -23,8 +24,11 @@ from genvet.reproduce.cells import Place, Step
 from genvet.reproduce.experiment import Scale
 from genvet.training.adversarial import Adversarial
 from genvet.training.adversarial import Given as Plain
+from genvet.training.bido import BiDO
 from genvet.training.checkpoints import Folder, kept_by
 from genvet.training.classifier import Given, Supervised
+from genvet.training.mid import MID
+from genvet.training.robust import Robust
 from genvet.training.stylegan1 import StyleGAN1
 from genvet.training.stylegan2 import StyleGAN2
 from genvet.training.styles import Given as Styled
@@ -32,6 +36,16 @@ from genvet.training.written import write
 
 Architecture = Literal["stylegan1", "stylegan2", "dcgan"]
 RECIPES: dict[Architecture, Any] = {"stylegan1": StyleGAN1, "stylegan2": StyleGAN2, "dcgan": Adversarial}
+Defence = Literal["none", "smoothing", "mid", "bido", "robust", "shuffled"]
+DEFENCES: dict[Defence, tuple[Any, dict[str, Any]]] = {
+    "none": (Supervised, {}),
+    "smoothing": (Supervised, {"smoothing": -0.05}),
+    "mid": (MID, {}),
+    "bido": (BiDO, {}),
+    "robust": (Robust, {}),
+    "shuffled": (Supervised, {"shuffled": True}),
+}
+"""The recipe of each, and its settings; the last is the null control, which knows no character."""
 CHECKPOINTS = 500
 
 
@@ -93,6 +107,8 @@ class Target(Step):
     """Pixels a side."""
     private: Annotated[int, Field(ge=2)]
     """Its classes."""
+    defence: Defence = "none"
+    """How it is trained to give little away."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     """Everything drawn at random follows from it."""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -102,13 +118,16 @@ class Target(Step):
     def name(self) -> str:
         """The folder that it is kept in."""
         more = [f"{k}{v:g}" if isinstance(v, int | float) else f"{k}-{v}" for k, v in sorted(self.settings.items())]
-        return "-".join(["characters", self.family, str(self.size), str(self.private), str(self.seed), *more])
+        parts = ["characters", self.family, str(self.size), str(self.private), str(self.seed)]
+        return "-".join([*parts, *([] if self.defence == "none" else [self.defence]), *more])
 
     @property
-    def recipe(self) -> Supervised:
+    def recipe(self) -> Recipe:
         """14 drawings a character to learn from, moved, turned and scaled at random; 6 to test with."""
         usual: dict[str, Any] = {"split": "last", "held_out": 0.3, "shift": 0.1, "turn": 10.0, "zoom": 0.15}
-        return Supervised(**{"family": self.family, **usual, **self.settings})
+        kind, knobs = DEFENCES[self.defence]
+        recipe: Recipe = kind(**{"family": self.family, **usual, **knobs, **self.settings})
+        return recipe
 
     def __call__(self, place: Place) -> Path:
         """Its file, trained unless it is there already."""
@@ -118,6 +137,7 @@ class Target(Step):
             drawings = characters(place.data, self.size, self.private).drawings
             with kept_by(Folder(path.parent / "resume", CHECKPOINTS)):
                 trained = self.recipe(Given(drawings), Rng(self.seed))
+            assert isinstance(trained, TrainedClassifier)
             save_classifier(trained.classifier, path)
         return path
 
@@ -152,8 +172,10 @@ def prior(scale: Scale, seed: int = 1, net: Architecture = "stylegan2", **more: 
     return Prior(net=net, seed=seed, settings=settings, **{**SIZES[scale], **more})
 
 
-def target(scale: Scale, seed: int = 1, family: FamilyName = "resnet", **more: Any) -> Target:
+def target(
+    scale: Scale, seed: int = 1, family: FamilyName = "resnet", defence: Defence = "none", **more: Any
+) -> Target:
     """The classifier of this scale."""
     # Even the smallest has to know its classes: one that does not is refused as a target.
     usual: dict[str, Any] = {"steps": 60, "batch": 16, "capacity": 4, "rate": 5e-3} if scale == "smoke" else {}
-    return Target(family=family, seed=seed, settings={**usual, **more}, **SIZES[scale])
+    return Target(family=family, seed=seed, defence=defence, settings={**usual, **more}, **SIZES[scale])

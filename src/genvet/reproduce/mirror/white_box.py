@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from genvet.reproduce.cells import Cell, Done
 from genvet.reproduce.experiment import Experiment, Scale, Told, table
 from genvet.reproduce.mirror import SOURCE
-from genvet.reproduce.mirror.comparing import hypotheses, lines, ways
+from genvet.reproduce.mirror.comparing import Variant, hypotheses, lines, ways
 
 STEPS: dict[Scale, int] = {"smoke": 2, "small": 300, "paper": 20_000}
 SAMPLES: dict[Scale, int] = {"smoke": 40, "small": 10_000, "paper": 100_000}
@@ -39,7 +39,7 @@ def searched(scale: Scale, **more: Any) -> dict[str, Any]:
     return {**usual, **({"trust_p": True} if scale == "smoke" else {}), **more}
 
 
-def variants(scale: Scale) -> list[tuple[str, str, dict[str, Any]]]:
+def variants(scale: Scale) -> list[Variant]:
     """Each with the attack and its settings."""
     steps, few = STEPS[scale], {"restarts": 2} if scale == "smoke" else {}
     plain = searched(scale, space="z", dropout=False, consistency=0)
@@ -69,7 +69,7 @@ class WhiteBox(Experiment):
     source: ClassVar[str] = f"{SOURCE}, sec. V-B, figures 11 and 14, tables II and VI"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
-        return tuple(ways(scale, variants(scale), nets, LABELS[scale], BLOCKS[scale]))
+        return tuple(ways(scale, variants(scale), LABELS[scale], BLOCKS[scale], through=nets))
 
     def told(self, scale: Scale, done: Done) -> Told:
         names = [name for name, *_ in variants(scale)]
