@@ -41,7 +41,7 @@ def invert(
 def _target(model: Path, common: Reporting, folder: Path) -> tuple[Any, ModelFile]:
     """The classifier of a file; or of an address, whose answers are kept beside the report."""
     from genvet.core.modelfile import ModelFile
-    from genvet.files.classifiers import load_classifier
+    from genvet.files.classifiers import load_classifier, parted
     from genvet.files.load import read
     from genvet.remote import RemoteScores
 
@@ -50,7 +50,7 @@ def _target(model: Path, common: Reporting, folder: Path) -> tuple[Any, ModelFil
         return target, ModelFile(path=url, sha256="", size=0, format="service")
     classifier = load_classifier(model)
     classifier.to(common.device)
-    return classifier, read(model)
+    return classifier, read(parted(model)[0])
 
 
 def served(model: Path) -> str:
