@@ -12,10 +12,11 @@ from safetensors.torch import load, save
 from stub_service import ABOUT, CLASSES, SHAPE, Reply, Service, good, judged, serving
 from torch import Tensor
 
+from genvet.core.classifier import Classifier
 from genvet.core.errors import AccessDenied, BadInput, BudgetSpent, Unsupported
 from genvet.core.rng import Rng
 from genvet.core.scores import Scores
-from genvet.remote import KEY, LEFT, RemoteScores
+from genvet.remote import KEY, LEFT, RemoteScores, in_process
 
 
 @pytest.fixture
@@ -152,3 +153,11 @@ def test_an_answer_beyond_all_bounds_is_not_read(service: tuple[Service, str], m
     told.after = lambda b: (200, {}, b"x" * 5000)
     with pytest.raises(BadInput, match="too much"):
         view(images(1))
+
+
+def test_a_service_in_this_process_answers_the_same() -> None:
+    module = torch.nn.ModuleDict({"features": torch.nn.Flatten(), "head": torch.nn.Linear(16, 3)})
+    target = Classifier(module=module.requires_grad_(False), shape=SHAPE, classes=CLASSES, name="plain")
+    view = in_process(target.seen_as(Scores, budget=9))
+    x = images(5)
+    assert torch.allclose(view(x), target(x), atol=1e-6) and view.left == 4

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from genvet.core.errors import AccessDenied, BadInput, BudgetSpent, Refused, Unsupported
 from genvet.core.printable import printable
-from genvet.core.scores import Answers
+from genvet.core.scores import Answers, Scores
 
 if TYPE_CHECKING:
     import httpx
@@ -139,6 +139,22 @@ class RemoteScores:
     def _noted(self, response: httpx.Response) -> None:
         left = response.headers.get(LEFT, "")
         self._left = int(left) if left.isdecimal() and len(left) < 12 else self._left
+
+
+def in_process(view: Scores) -> RemoteScores:
+    """The same protocol without a network: a service in this process, for what is to be measured behind one."""
+    import httpx
+
+    about = {"kind": "classifier", "shape": view.shape, "classes": view.classes, "answers": view.answers}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/about":
+            return httpx.Response(200, content=json.dumps(about).encode())
+        scores = view(unpacked(request.content)["x"])
+        left = {} if view.left is None else {LEFT: str(view.left)}
+        return httpx.Response(200, content=packed({"scores": scores}), headers=left)
+
+    return RemoteScores("http://in-process", transport=httpx.MockTransport(answer))
 
 
 class Known:

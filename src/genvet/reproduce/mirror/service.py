@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from safetensors.torch import load, save
-
-from genvet.core.classifier import Classifier
 from genvet.core.scores import Scores
 from genvet.core.technique import Probe
-from genvet.remote import LEFT, RemoteScores
+from genvet.remote import in_process
 from genvet.reproduce.cells import Cell, Done, Place
 from genvet.reproduce.experiment import Experiment, Scale, Told, table
 from genvet.reproduce.mirror import SOURCE
@@ -33,26 +29,7 @@ class Asked(Way):
         return {**super().where(), "over": "http"}
 
     def seen(self, probe: Probe, place: Place) -> Any:
-        import httpx
-
-        answered = serving(self.target.classifier(place))
-        return RemoteScores("http://classifier", transport=httpx.MockTransport(answered))
-
-
-def serving(classifier: Classifier, budget: int = 10_000_000) -> Any:
-    """What a service does with requests: no socket is opened, and nothing else differs from one elsewhere."""
-    import httpx
-
-    view: Any = classifier.seen_as(Scores, budget=budget)
-    about = {"kind": "classifier", "shape": view.shape, "classes": view.classes, "answers": view.answers}
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/v1/about":
-            return httpx.Response(200, content=json.dumps(about).encode())
-        scores = view(load(request.content)["x"])
-        return httpx.Response(200, content=save({"scores": scores}), headers={LEFT: str(view.left)})
-
-    return answer
+        return in_process(self.target.classifier(place).seen_as(Scores))
 
 
 def chosen(scale: Scale) -> list[Variant]:
