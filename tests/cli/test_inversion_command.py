@@ -51,6 +51,7 @@ def test_a_classifier_is_inverted(bench: Path, tmp_path: Path) -> None:
     assert found["x"].shape == (2, 1, 8, 8) and found["labels"].tolist() == [0, 2]
     report = json.loads((tmp_path / "report.json").read_text())
     (finding,) = report["findings"]
+    assert "A classifier was inverted" in (tmp_path / "report.html").read_text()
     assert finding["technique"] == "inversion.mirror" and finding["access"] == "Classifier"
     assert {"target.top-1", "reference-0.top-1", "reference-1.top-1"} <= {m["name"] for m in finding["measures"]}
 

@@ -57,6 +57,8 @@ def _done(technique: str) -> str:
     """What a technique did, where it is no inspection."""
     if technique.startswith("backdoor."):
         return "A backdoor was planted"
+    if technique.startswith("inversion."):
+        return "A classifier was inverted"
     if technique.startswith("reproduce."):
         return "A table was made again"
     if technique.startswith("zoo."):
