@@ -20,7 +20,7 @@ def test_a_parent_is_trained_once_and_found_again(data: Path, tmp_path: Path) ->
     assert torch.equal(small.generator(place).sample(2, Rng(1)), one.sample(2, Rng(1)))
     assert small.critic(place)(small.images(place).x[:3]).shape == (3, 1)
     assert parent("smoke", seed=2).name != small.name
-    assert parent("small").name == "fashion_mnist-stylegan2-32-1-steps4000"
+    assert parent("small").name == "fashion_mnist-stylegan2-32-1-steps2500"
     assert parent("paper").recipe.nets == ("stylegan1",)
 
 
