@@ -92,6 +92,19 @@ def test_a_narrow_box_keeps_images_near_the_mean() -> None:
     assert float(narrow.x.std(0).mean()) < 0.3 * float(wide.x.std(0).mean())
 
 
+def test_a_prior_of_another_domain_is_told() -> None:
+    target, known = planted()
+    noise = 0.1 * torch.randn(120, 1, 8, 8, generator=Rng(6).block())
+    own = Labelled((PRIOR.sample(120, Rng(8)).clamp(-1, 1)), ("",) * 120, labels=torch.arange(120) % 6, classes=CLASSES)
+    labels = target.probabilities(own.x).argmax(1)
+    alike = Labelled(own.x, own.names, labels=labels, classes=CLASSES)
+    other = Labelled(
+        known.repeat(20, 1, 1, 1).sign() * 0.9 + noise, ("",) * 120, labels=torch.arange(120) % 6, classes=CLASSES
+    )
+    texts = [inverted(Against(prior=PRIOR, private=real), labels="1", steps=1).summary() for real in (alike, other)]
+    assert "another domain" not in texts[0] and "another domain" in texts[1]
+
+
 def test_energy_holds_images_near_ordinary_ones() -> None:
     """The more of it, the nearer to the mean of P the points end."""
     p = PSpace.of(PRIOR, 2000, Rng(1))

@@ -15,11 +15,14 @@ from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.printable import printable
 from genvet.core.report import Figure, Measure, Scalar, Table
+from genvet.core.rng import Rng
 from genvet.core.scores import Scores
 from genvet.core.technique import Picture, Result, Technique
+from genvet.maths.quality import frechet
 from genvet.nets.evidence import Evidence, evidence
 from genvet.nets.first_guesses import shown
 from genvet.nets.fitness import fit_target, named_alike
+from genvet.nets.random_features import NAME, random_features
 from genvet.nets.references import Reference, asked, neighbours
 from genvet.nets.spaces import Space, penultimate, random_convolutions
 from genvet.nets.style_space import numbers
@@ -29,6 +32,9 @@ CONTROLS = {
     "nearest public": "the public images that are nearest",
 }
 """Rows that a search has to do better than."""
+ELSEWHERE, FEWEST = 5.0, 50
+"""Times as far from real images as these are from each other, from which on a prior is called poor, or of another
+domain; and how many real images in each half that takes."""
 LAST = 2
 """Images for each label that a target with a budget is shown in the end: what was found, and the best sample."""
 SHOWN = 12
@@ -111,6 +117,8 @@ class Inverted(Result):
     rows: dict[str, Tensor]
     """Pictures to stand below one another, (m, *shape) each."""
     notes: tuple[str, ...] = ()
+    gap: tuple[float, float] | None = None
+    """How far the prior's samples are from real images, and halves of these from each other: Frechet distances."""
 
     def summary(self) -> str:
         found = self.looks[self.method]
@@ -120,13 +128,25 @@ class Inverted(Result):
             told += f"; others do in {_agreed(found):.0%} of cases"
             beside = {name: words for name, words in CONTROLS.items() if name in self.looks and name != self.method}
             told += "".join(f", in {_agreed(self.looks[name]):.0%} for {words}" for name, words in beside.items())
-        return f"{told}. {' '.join(self.notes)}".strip()
+        return f"{told}. {' '.join(self.notes)} {self._far()}".strip()
+
+    def _far(self) -> str:
+        """A warning where the prior makes other images than the target knows."""
+        if self.gap is None or self.gap[0] <= ELSEWHERE * self.gap[1]:
+            return ""
+        return (
+            f"The prior is of another domain, or a poor one: its samples are {self.gap[0]:.3g} from real images, whose "
+            f"halves are {self.gap[1]:.3g} from each other (Frechet distances in {NAME})."
+        )
 
     def measures(self) -> tuple[Measure, ...]:
         asked = Measure(name="shown-to-the-target", value=self.asked, note="images, with gradients or without")
         others = {name.replace(" ", "-"): look for name, look in self.looks.items() if name != self.method}
         controls = [measure for name, look in others.items() for measure in look.measures(f"{name}.")]
-        return (*self.looks[self.method].measures(), asked, *controls)
+        far = (None, None) if self.gap is None else self.gap
+        note = f"Frechet distance in {NAME} of the prior's samples to real images; chance: of halves of these"
+        gap = Measure(name="prior-gap", value=far[0], chance=far[1], note=note)
+        return (*self.looks[self.method].measures(), asked, gap, *controls)
 
     def tables(self) -> tuple[Table, ...]:
         measured = {name: {m.name: m for m in e.measures()} for name, e in self.looks.items()}
@@ -197,7 +217,19 @@ def told(method: str, target: Classifier | Scores, given: Beside, found: Found) 
         looks={name: evident(x) for name, x in rows.items()},
         rows=rows,
         notes=found.notes,
+        gap=_gap(given, real),
     )
+
+
+def _gap(given: Beside, real: Labelled | None) -> tuple[float, float] | None:
+    """How far the prior is from real images, beside a floor; None where there are too few to tell."""
+    half = 0 if real is None else len(real) // 2
+    if real is None or half < FEWEST or not isinstance(given, Against):
+        return None
+    rows = torch.randperm(len(real), generator=Rng(0, "halves").block())
+    one, other = (random_features(real.x[some]) for some in (rows[:half], rows[half : 2 * half]))
+    fake = random_features(shown(given.prior.sample(half, Rng(0, "gap")).clamp(-1, 1), tuple(real.x.shape[1:])))
+    return frechet(one, fake), frechet(one, other)
 
 
 def matched(private: Labelled, target: Classifier | Scores) -> Labelled:
