@@ -237,7 +237,7 @@ def _claims(done: Done) -> Iterator[Claim]:
     yield _claim("quality-is-kept-at-0.4", some, "holds" if some and some.value <= WORSE else "not", beside, WORSE)
     low, high = _ratio(done, "magnitude@t0.5"), _ratio(done, "magnitude@t0.7")
     kept, lost = low and low.value <= WORSE, high and high.value > WORSE
-    breaks: Status = "holds" if kept and lost else "part" if kept or lost else "not"
+    breaks: Status = "holds" if kept and lost else "part" if kept else "not"
     beside = (
         f"at 0.5, at 0.7 {shown(high)}; the break lies between where the first is at most {WORSE:g}, the second more"
     )
