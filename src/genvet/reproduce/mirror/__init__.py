@@ -7,6 +7,7 @@ TABLES: dict[str, str] = {
     "ablation": "ablation.Ablation",
     "selection": "selection.Selection",
     "defences": "defences.Defences",
+    "other-domain": "other_domain.OtherDomain",
     "service": "service.Service",
 }
 """Module and class of each table, by the name that the command line knows it by."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genvet.attacks.inversion.inverted import Inverted
 from genvet.catalogue import find
+from genvet.core.data import Images
 from genvet.core.report import Claim
 from genvet.core.rng import Rng
 from genvet.core.technique import Probe, Technique
@@ -73,11 +74,12 @@ class Way(Cell):
             "critic": self.prior.critic(place),
             "judges": tuple(judge.classifier(place) for judge in self.judges),
             "private": drawn.test,
-            "public": self.prior.images(place),
+            "public": Images(drawn.public.x, drawn.public.names),
         }
         found = probe(self.seen(probe, place), gift(probe, have), Rng(self.block).fork("inversion"))
         assert isinstance(found, Inverted)
-        return numbers(found.looks["real" if self.method == "real" else found.method], found.asked)
+        told = numbers(found.looks["real" if self.method == "real" else found.method], found.asked)
+        return told if found.gap is None else {**told, "gap": found.gap[0], "gap.floor": found.gap[1]}
 
     def seen(self, probe: Probe, place: Place) -> Any:
         """The target as the attack sees it."""

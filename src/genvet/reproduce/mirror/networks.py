@@ -33,6 +33,7 @@ from genvet.training.stylegan1 import StyleGAN1
 from genvet.training.stylegan2 import StyleGAN2
 from genvet.training.styles import Given as Styled
 from genvet.training.written import write
+from genvet.zoo.parents import samples
 
 Architecture = Literal["stylegan1", "stylegan2", "dcgan"]
 RECIPES: dict[Architecture, Any] = {"stylegan1": StyleGAN1, "stylegan2": StyleGAN2, "dcgan": Adversarial}
@@ -69,6 +70,8 @@ class Prior(Step):
     """Everything drawn at random follows from it."""
     part: Literal["all", "even", "odd"] = "all"
     """Of the public drawings: every second one makes another training set."""
+    domain: Literal["characters", "mnist", "fashion_mnist"] = "characters"
+    """What it learns from: public characters; digits, which are drawn as well; or garments, which are not."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Of the recipe, where not its usual ones."""
 
@@ -76,7 +79,7 @@ class Prior(Step):
     def name(self) -> str:
         """The folder that it is kept in."""
         more = [f"{k}{v:g}" if isinstance(v, int | float) else f"{k}-{v}" for k, v in sorted(self.settings.items())]
-        parts = ["characters", self.net, str(self.size), str(self.private), self.part, str(self.seed)]
+        parts = [self.domain, self.net, str(self.size), str(self.private), self.part, str(self.seed)]
         return "-".join([*parts, *more])
 
     def __call__(self, place: Place) -> Path:
@@ -100,6 +103,8 @@ class Prior(Step):
 
     def images(self, place: Place) -> Images:
         """What it learns from."""
+        if self.domain != "characters":
+            return samples(place.data, self.domain)
         public = characters(place.data, self.size, self.private).public
         rows = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}[self.part]
         return Images(public.x[rows], public.names[rows])
