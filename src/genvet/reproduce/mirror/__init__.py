@@ -7,6 +7,7 @@ TABLES: dict[str, str] = {
     "ablation": "ablation.Ablation",
     "selection": "selection.Selection",
     "defences": "defences.Defences",
+    "observations": "observations.Observations",
     "other-domain": "other_domain.OtherDomain",
     "service": "service.Service",
 }
