@@ -5,6 +5,7 @@ TABLES: dict[str, str] = {
     "white-box": "white_box.WhiteBox",
     "black-box": "black_box.BlackBox",
     "ablation": "ablation.Ablation",
+    "baselines": "baselines.Baselines",
     "selection": "selection.Selection",
     "defences": "defences.Defences",
     "observations": "observations.Observations",
