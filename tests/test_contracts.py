@@ -16,9 +16,10 @@ from genvet.catalogue import techniques
 from genvet.core.backdoor import Backdoor, Points
 from genvet.core.classifier import Classifier
 from genvet.core.data import Critic, Images, Labelled, Sounds
-from genvet.core.generator import Generator, Samples, StyleGenerator
+from genvet.core.generator import Generator, StyleGenerator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
+from genvet.core.queries import Samples
 from genvet.core.report import Finding
 from genvet.core.rng import Rng
 from genvet.core.scores import Scores

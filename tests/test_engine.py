@@ -15,9 +15,10 @@ from torch import nn
 from genvet import catalogue, engine
 from genvet.core.data import Images
 from genvet.core.errors import AccessDenied, BadInput
-from genvet.core.generator import Gallery, Generator, Samples
+from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Call, Evidence, ModelFile
+from genvet.core.queries import Gallery, Samples
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing, Probe, Result
 from genvet.engine import scanning

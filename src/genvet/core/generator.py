@@ -1,37 +1,22 @@
-"""A Generator maps z to x. An outsider sees it as Samples or Queries; the auditor sees its weights."""
+"""A Generator maps z to x: the auditor sees its weights, an outsider what `core.queries` tells."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from genvet.core.device import move
-from genvet.core.errors import BadInput, BudgetSpent
+from genvet.core.errors import BadInput
 from genvet.core.latent import Latent
+from genvet.core.queries import Endpoint, Gallery, Queries, Samples
 from genvet.core.rng import Rng
 
 Output = Literal["symmetric", "unit"]
-
-
-@runtime_checkable
-class Samples(Protocol):
-    """The full black box: what a gallery leaks."""
-
-    def sample(self, n: int, rng: Rng) -> Tensor: ...
-
-
-@runtime_checkable
-class Queries(Samples, Protocol):
-    """The partial black box: the caller picks z, and images come back."""
-
-    latent: Latent
-
-    def __call__(self, z: Tensor, labels: Tensor | None = None) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -144,35 +129,3 @@ class StyleGenerator(Generator):
 def spread(w: Tensor, times: int, dense: nn.Module | None) -> Tensor:
     """w (n, w_dim) once for each layer, (n, times, w_dim): repeated, or by a dense layer."""
     return w[:, None].expand(-1, times, -1) if dense is None else dense(w).view(len(w), times, -1)
-
-
-class Gallery:
-    """Samples: images of the generator's own choosing, counted."""
-
-    def __init__(self, generator: Generator, budget: int | None = None) -> None:
-        self._draw = generator.sample
-        self._budget = budget
-        self.used = 0
-
-    def sample(self, n: int, rng: Rng) -> Tensor:
-        self._spend(n)
-        return self._draw(n, rng)
-
-    def _spend(self, n: int) -> None:
-        if self._budget is not None and self.used + n > self._budget:
-            raise BudgetSpent(self.used, self._budget)
-        self.used += n
-
-
-class Endpoint(Gallery):
-    """Queries: images for latents of the caller's choosing, counted, without gradients."""
-
-    def __init__(self, generator: Generator, budget: int | None = None) -> None:
-        super().__init__(generator, budget)
-        self._ask = generator.__call__
-        self.latent = generator.latent
-
-    @torch.no_grad()
-    def __call__(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        self._spend(len(z))
-        return self._ask(z.detach(), labels)

@@ -116,6 +116,23 @@ class Repair(Technique):
         return _hints(cls)["given"]
 
 
+class Guard(Technique):
+    """Stands before a view: Queries -> Queries, or Scores -> Scores. Whoever asks it, asks what it guards."""
+
+    def __call__(self, view: Any, given: Any, rng: Rng) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def guards(cls) -> type[Any]:
+        """The view that it stands before: Queries or Scores."""
+        return _hints(cls)["view"]
+
+    @classmethod
+    def gift(cls) -> type[Any]:
+        """Its own dataclass of what it may be given."""
+        return _hints(cls)["given"]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trained:
     """What a recipe hands over: networks at rest, how their losses went, and the record that their files carry."""
@@ -175,5 +192,5 @@ class Recipe(Technique):
 
 
 @cache
-def _hints(technique: type[Probe] | type[Repair] | type[Recipe]) -> dict[str, type[Any]]:
+def _hints(technique: type[Probe] | type[Repair] | type[Guard] | type[Recipe]) -> dict[str, type[Any]]:
     return get_type_hints(technique.__call__)

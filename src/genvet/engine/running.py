@@ -12,7 +12,7 @@ from genvet.core.modelfile import Evidence, ModelFile
 from genvet.core.report import Figure, Finding, Proof
 from genvet.core.rng import Rng
 from genvet.core.severity import Severity
-from genvet.core.technique import Picture, Probe, Repair, Result, Technique
+from genvet.core.technique import Guard, Picture, Probe, Repair, Result, Technique
 from genvet.engine.shelf import Shelf
 from genvet.verdict import judge
 
@@ -58,24 +58,22 @@ def handed(probe: Probe, target: Any) -> Any:
         fits = isinstance(target, ModelFile) if access is ModelFile else access is type(None)
     else:
         from genvet.core.classifier import Classifier
-        from genvet.core.generator import Endpoint, Gallery, Generator, Queries, Samples
+        from genvet.core.generator import Generator
+        from genvet.core.queries import Queries, Samples
         from genvet.core.scores import Scores
 
         if access is Scores and isinstance(target, Classifier):
             return target.seen_as(Scores)
-        if access in (Samples, Queries):
-            if isinstance(target, Generator):
-                return target.seen_as(access)
-            fits = isinstance(target, Endpoint if access is Queries else Gallery)
-        else:
-            fits = isinstance(target, access)
+        if access in (Samples, Queries) and isinstance(target, Generator):
+            return target.seen_as(access)
+        fits = isinstance(target, access)
     if not fits:
         got = type(target).__name__
         raise AccessDenied(f"{probe.name()} looks at a {access.__name__}, and was given a {got}")
     return target
 
 
-def gift(probe: Probe | Repair, have: dict[str, Any]) -> Any:
+def gift(probe: Probe | Repair | Guard, have: dict[str, Any]) -> Any:
     """The technique's own dataclass of what it may be given, filled from what there is."""
     kind = probe.gift()
     known = {name: value for name, value in have.items() if name in kind.__dataclass_fields__ and value is not None}
@@ -85,7 +83,7 @@ def gift(probe: Probe | Repair, have: dict[str, Any]) -> Any:
     return kind(**known)
 
 
-def lacks(probe: Probe | Repair, have: dict[str, Any]) -> list[str]:
+def lacks(probe: Probe | Repair | Guard, have: dict[str, Any]) -> list[str]:
     """What the technique cannot do without, and has not been given."""
     needed = [f.name for f in fields(probe.gift()) if f.default is MISSING and f.default_factory is MISSING]
     return [name for name in needed if have.get(name) is None]

@@ -12,7 +12,7 @@ from torch import Tensor
 from genvet.core.classifier import Classifier
 from genvet.core.data import Images
 from genvet.core.errors import Unsupported
-from genvet.core.generator import Samples
+from genvet.core.queries import Samples
 from genvet.core.report import Measure
 from genvet.core.rng import Rng
 from genvet.core.technique import Probe, Result
