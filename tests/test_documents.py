@@ -54,7 +54,7 @@ def test_commands(page: str) -> None:
     [
         ("scan", "inspection"),
         ("attack invert", "attack"),
-        ("defend", "defence"),
+        ("defend invert", "defence"),
         ("train", "recipe"),
         ("study", "study"),
     ],

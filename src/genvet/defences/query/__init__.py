@@ -1,0 +1,1 @@
+"""Guards: what stands between a served model and whoever asks it."""
