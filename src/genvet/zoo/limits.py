@@ -15,7 +15,7 @@ from genvet.maths.ranking import Array
 from genvet.maths.statistics import clopper_pearson, rule_of_three
 from genvet.zoo import judging
 from genvet.zoo.judging import Verdict
-from genvet.zoo.scoring import Row, config, inspections, meanings, standing
+from genvet.zoo.scoring import Row, config, counts, inspections, meanings, standing
 
 LEAST = 5
 """Clean generators that a threshold may rest on."""
@@ -102,8 +102,9 @@ def _limits(judged: Judged, families: Sequence[str]) -> Iterator[Limit]:
 
 def _check(judged: Judged, names: set[str]) -> None:
     """Raises BadInput where cells come from other versions or settings than these inspections have today."""
-    known = {e.name: standing(e.load(), judged.depth) for e in inspections() if e.name in names}
-    old = {name for row in judged.table.rows for name in names if row.standing.get(name, "") != known[name]}
+    used = [(e, standing(e.load(), judged.depth)) for e in inspections() if e.name in names]
+    told = ((row, e, now) for row in judged.table.rows for e, now in used if counts(e, row.family))
+    old = {e.name for row, e, now in told if row.standing.get(e.name, "") != now}
     if old:
         hint = "score the models again: only what has changed is run"
         raise BadInput(f"{', '.join(sorted(old))} measured otherwise than today", hint=hint)

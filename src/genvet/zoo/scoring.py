@@ -177,9 +177,13 @@ def standing(technique: type[Technique], depth: str) -> str:
 
 
 def _key(digest: str, family: str, job: Look) -> str:
-    """Of all that a row's numbers depend on: inspections of style generators alone count for no other family."""
-    counting = (e for e in inspections() if e.access != "StyleGenerator" or family == "style")
-    return key(digest, job.depth, job.seed, *(_depends(entry, job.depth) for entry in counting))
+    """Of all that a row's numbers depend on."""
+    return key(digest, job.depth, job.seed, *(_depends(e, job.depth) for e in inspections() if counts(e, family)))
+
+
+def counts(entry: Entry, family: str) -> bool:
+    """Whether a row of this family depends on the inspection: those of style generators alone tell of no other."""
+    return family == "style" or entry.access != "StyleGenerator"
 
 
 def _depends(entry: Entry, depth: str) -> list[str]:
