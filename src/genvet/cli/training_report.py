@@ -63,7 +63,17 @@ def measures(trained: Trained) -> tuple[Measure, ...]:
     if "robust_accuracy" in about:
         note, n = "accuracy on held-out images moved against it", about["measured_on"]
         made.append(Measure(name="robust-accuracy", value=about["robust_accuracy"], n=n, note=note))
+    if "privacy" in about:
+        made.append(of_privacy(about["privacy"]))
     return tuple(made)
+
+
+def of_privacy(promised: Mapping[str, Any]) -> Measure:
+    """An epsilon with what it means nothing without."""
+    from genvet.core.report import Measure
+
+    of, by = f"at delta {promised['delta']:g}, {promised['adjacency']}", promised["accountant"]
+    return Measure(name="epsilon", value=promised["epsilon"], note=f"{of}; by {by}; {promised['holds']}")
 
 
 def of_accuracy(about: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -88,8 +89,8 @@ class Supervision(Technique):
         losses, told = run(pupil, self, self.steps, x, rng, labels)  # type: ignore[arg-type]
         settle(pupil.averaged.features, x[seen])  # type: ignore[arg-type]
         trained = replace(fresh, module=pupil.averaged.eval())
-        told |= self.tested(trained, x[unseen], labels[unseen])
-        trained = replace(trained, metadata={**fresh.metadata, "genvet.training": json.dumps(told)})
+        told |= {**self.tested(trained, x[unseen], labels[unseen]), **self.promised(len(seen))}
+        trained = replace(trained, metadata={**fresh.metadata, "genvet.training": json.dumps(self.published(told))})
         return TrainedClassifier(classifier=trained, losses=losses, record=told)
 
     def side(self) -> int | None:
@@ -104,6 +105,14 @@ class Supervision(Technique):
         """What the record tells of images that it never learned from, and whether that is the stated utility."""
         told = accuracy(trained, x, labels)
         return told if self.utility is None else {**told, "reached": told["accuracy"] >= self.utility}
+
+    def promised(self, n: int) -> dict[str, Any]:
+        """What the record tells of the `n` images that it learned from, beside their data."""
+        return {}
+
+    def published(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """As much of the record as the released file holds: all of it."""
+        return {**told}
 
     def pupil(self, fresh: Classifier, lessons: Lessons, rng: Rng) -> Pupil:
         """Who learns, and by which loss."""
