@@ -73,6 +73,12 @@ def target_for(probe: type[Probe]) -> Any:
     pytest.fail(f"no toy target for {access}: add one here")
 
 
+def records(name: str) -> Images:
+    """Members, or non-members: no two alike."""
+    x = torch.rand(24, 1, 8, 8, generator=torch.manual_seed(len(name))) * 2 - 1
+    return Images(x, tuple(f"{name}-{i}" for i in range(24)))
+
+
 def gift_for(probe: type[Probe]) -> Any:
     """Its `given`, with random images for every field that takes them, and a critic where it needs one."""
     images = Images(x=torch.rand(3, 1, 8, 8, generator=torch.manual_seed(1)) * 2 - 1, names=("a", "b", "c"))
@@ -80,6 +86,8 @@ def gift_for(probe: type[Probe]) -> Any:
     for field in dataclasses.fields(gift):
         if field.name == "reference":
             have[field.name] = Images(torch.rand(48, 1, 8, 8, generator=torch.manual_seed(2)) * 2 - 1, ("",) * 48)
+        elif field.name in ("members", "non_members"):
+            have[field.name] = records(field.name)
         elif "Images" in str(field.type):
             have[field.name] = images
         elif field.name == "prior":

@@ -53,7 +53,7 @@ def test_commands(page: str) -> None:
     ("pages", "kind"),
     [
         ("scan", "inspection"),
-        ("attack invert", "attack"),
+        ("attack invert membership", "attack"),
         ("defend invert", "defence"),
         ("train", "recipe"),
         ("study", "study"),

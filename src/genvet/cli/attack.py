@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genvet.cli import by_name, classifier_attack, outcome, screen
+from genvet.cli import by_name, classifier_attack, membership_attack, outcome, screen
 from genvet.cli.opening import placed
 from genvet.cli.options import REPORTING, Reporting, output_folder
 from genvet.core.errors import BadInput, Unsupported
@@ -32,6 +32,7 @@ def attack(
 
     Backdoors go into a generator: those that train from data need no MODEL, and begin with a fresh network, by --net
     dcgan:capacity=16,latent=100. Inversions find images of what a classifier knows, through a generator as --prior.
+    Memberships are told from a generator, its samples or its critic: who was in the training set, and who is exposed.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ def attack(
     probe: Probe = settings if settings is not None else by_name.named(name, "attack")
     if probe.name().startswith("inversion."):
         return classifier_attack.invert(probe, model, out, common, given)
+    if probe.name().startswith("membership."):
+        return membership_attack.expose(probe, model, out, common, given)
     file = (
         load(model, net=common.net, part=common.part)
         if model

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HELP = {
     "Images": "Images or sounds: folder, zip, npz, idx or one file; path#a:b slices.",
+    "Split": "Members and non-members: an npz with images and `member`, or a folder with members/ and non-members/.",
     "Labelled": "Images with their classes: a folder a class, npz with labels, or idx with its labels.",
     "Generator": "A model file with a generator.",
     "Critic": "A critic.safetensors, as genvet train writes it.",
@@ -95,6 +96,7 @@ def read(kind: str, path: Path | None, target: Generator | Classifier) -> Any:
     from genvet.files.labelled import load_labelled
     from genvet.files.load import load
     from genvet.files.sounds import load_sounds
+    from genvet.files.splits import load_split
 
     if path is None:
         return None
@@ -102,6 +104,8 @@ def read(kind: str, path: Path | None, target: Generator | Classifier) -> Any:
         return (load_images if len(target.shape) == 3 else load_sounds)(path, target.shape)
     if kind == "Labelled":
         return load_labelled(path, target.shape)
+    if kind == "Split":
+        return load_split(path, target.shape)
     if kind == "Backdoor":
         return load_backdoor(path)
     readers: dict[str, Callable[[Path], Any]] = {

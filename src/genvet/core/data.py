@@ -69,3 +69,13 @@ class Labelled(Images):
 
     labels: Tensor
     classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Records that a generator was trained on, and others of the same kind that it never saw."""
+
+    members: Images
+    non_members: Images
+    people: tuple[Tensor, Tensor] | None = None
+    """Whom each record shows, as numbers (n,) and (m,); None where nobody says."""

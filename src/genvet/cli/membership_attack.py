@@ -1,0 +1,37 @@
+"""What `genvet attack` does where it asks who was in a training set: a report, and a score of each record beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genvet.cli import by_name, outcome, screen
+from genvet.cli.opening import opened
+from genvet.cli.options import Reporting, output_folder
+from genvet.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from genvet.core.technique import Probe
+
+
+def expose(
+    probe: Probe, model: Path | None, out: Path | None, common: Reporting, given: Mapping[str, by_name.Paths] | None
+) -> int:
+    """Run a membership attack on the generator of a file."""
+    from genvet import engine
+    from genvet.files.writing import write_tensors
+
+    if model is None:
+        raise BadInput(f"{probe.name()} looks at a generator", expected="its file", hint="name it after the attack")
+    file, generator = opened(model, common)
+    folder = out or output_folder("attack", model)
+    gift = by_name.gift(probe, given, generator)
+    with screen.progress(), outcome.leaving_nothing_empty(folder):
+        result, finding = engine.measured(probe, generator, gift, seed=common.seed, out=folder)
+    about = {"genvet.attack": probe.name(), "genvet.config": probe.model_dump_json()}
+    tensors = result.tensors()
+    paths = [write_tensors(tensors, folder / f"{probe.name()}.safetensors", about)] if tensors else []
+    report = outcome.told(file, finding, "This is an attack, not a scan: the model was not vetted.")
+    outcome.leave(report, folder, common.json, paths)
+    return 0

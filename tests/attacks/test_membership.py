@@ -1,0 +1,185 @@
+"""Membership on planted truth: what memorised is caught, what never saw either set is not, and what cannot be told."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genvet.attacks.membership import critic_score, nearest
+from genvet.attacks.membership.critic_score import CriticScore
+from genvet.attacks.membership.exposed import Exposed
+from genvet.attacks.membership.nearest import Nearest
+from genvet.cli import main
+from genvet.core.data import Critic, Images, Split
+from genvet.core.errors import BadInput, BudgetSpent
+from genvet.core.generator import Generator
+from genvet.core.latent import Latent
+from genvet.core.queries import Samples
+from genvet.core.rng import Rng
+from genvet.files.convert import save
+from genvet.files.splits import load_split
+from genvet.nets import dcgan
+from genvet.nets.nearest_samples import nearest_samples
+from genvet.nets.spaces import pixels
+
+
+def blobs(n: int, seed: int) -> Images:
+    """Two blobs each, and noise: no two alike."""
+    rng = Rng(seed, "blobs").block()
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 8), torch.linspace(-1, 1, 8), indexing="ij")
+    at, wide = 1.4 * torch.rand(n, 2, 2, 1, 1, generator=rng) - 0.7, 0.1 + 0.4 * torch.rand(n, 2, 1, 1, generator=rng)
+    drawn = (-((x - at[:, :, 0]).square() + (y - at[:, :, 1]).square()) / wide).exp().amax(1, keepdim=True)
+    noise = torch.randn(n, 1, 8, 8, generator=rng)
+    return Images((2 * drawn - 1 + 0.4 * noise).clamp(-1, 1), tuple(f"{seed}-{i}" for i in range(n)))
+
+
+MEMBERS, OTHERS, UNSEEN = blobs(64, 1), blobs(256, 2), blobs(200, 3)
+
+
+class Memory(nn.Module):
+    """Gives one of the images that it holds, a little off."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("x", x)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.x[z[:, : len(self.x)].argmax(1)] + 0.05 * z[:, -1].view(-1, 1, 1, 1)  # type: ignore[index]
+
+
+def memoriser(images: Images) -> Generator:
+    return Generator(module=Memory(images.x).eval(), latent=Latent(len(images) + 1), shape=(1, 8, 8), name="memory")
+
+
+def stranger() -> Generator:
+    """Makes such images, and never saw one of either set."""
+    return memoriser(blobs(900, 9))
+
+
+@cache
+def overfitted() -> Critic:
+    """Learned by heart which 64 images are real, against fresh ones of the same kind."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.LeakyReLU(), nn.Linear(96, 1))
+    optimiser = torch.optim.Adam(module.parameters(), 3e-3)
+    for step in range(250):
+        fake = blobs(64, 100 + step).x
+        loss = nn.functional.softplus(-module(MEMBERS.x)).mean() + nn.functional.softplus(module(fake)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return Critic(module.eval(), (1, 8, 8))
+
+
+def measured(found: Exposed, name: str) -> float:
+    return next(m.value for m in found.measures() if m.name == name)  # type: ignore[return-value]
+
+
+def by_critic(members: Images, others: Images, **knobs: object) -> Exposed:
+    given = critic_score.Given(members=members, non_members=others, unseen=UNSEEN, critic=overfitted())
+    return CriticScore(**knobs)(stranger().seen_as(Samples), given, Rng(0))  # type: ignore[arg-type]
+
+
+def by_nearest(target: Generator, reference: Generator | None = None, **knobs: object) -> Exposed:
+    given = nearest.Given(members=MEMBERS, non_members=OTHERS, unseen=UNSEEN, reference_model=reference)
+    return Nearest(samples=3000, **knobs)(target.seen_as(Samples), given, Rng(0))  # type: ignore[arg-type]
+
+
+def test_a_critic_that_learned_by_heart_gives_its_members_away() -> None:
+    found = by_critic(MEMBERS, OTHERS)
+    assert found.first.auc > 0.9 and found.first.interval.low > 0.85 and found.first.p_holm < 1e-6
+    assert found.first.decisions.accuracy > 0.8 and found.first.decisions.accuracy_interval.low > 0.6
+    assert found.first.permuted[0] == pytest.approx(0.5, abs=0.02)
+    low, high = found.first.unseen[1]  # type: ignore[index]
+    assert low < 0.5 < high
+    assert "are told from non-members" in found.summary()
+
+
+def test_where_neither_set_was_seen_nothing_is_told() -> None:
+    for found in (by_critic(blobs(200, 5), OTHERS), by_nearest(stranger(), stranger()), by_nearest(stranger())):
+        for signal in found.signals.values():
+            assert signal.interval.low < 0.5 < signal.interval.high and signal.p_holm > 0.05
+        assert found.summary().startswith("No member is told from non-members")
+
+
+def test_a_generator_that_memorised_is_caught_by_its_samples_and_shows_whom_it_holds() -> None:
+    found = by_nearest(memoriser(MEMBERS), stranger())
+    assert [round(s.auc, 2) for s in found.signals.values()] == [1.0, 1.0]
+    assert found.first.interval.high == 1.0 and 0.95 < found.first.interval.low < 1
+    off = (found.beside["nearest sample"][:64].clamp(-1, 1) - MEMBERS.x).flatten(1).norm(dim=1)
+    assert torch.allclose(off.double(), -found.first.score[:64], atol=1e-4)
+    table = found.tables()[1]
+    assert all(row[2] == 0 and str(row[0]).startswith("1-") for row in table.rows)
+
+
+def test_samples_pass_by_in_parts_and_give_the_nearest_of_all() -> None:
+    records, target = MEMBERS.x[:9], stranger().seen_as(Samples)
+    found = nearest_samples(target, records, pixels(), 1000, Rng(1), part=256)
+    parts = [target.sample(n, Rng(1).fork(str(i))) for i, n in enumerate((256, 256, 256, 232))]
+    apart = torch.cdist(records.flatten(1).double(), torch.cat(parts).clamp(-1, 1).flatten(1).double())
+    assert torch.equal(found.number, apart.argmin(1))
+    assert torch.allclose(found.distance, apart.amin(1), atol=1e-6)
+    assert torch.equal(found.x, torch.cat(parts)[found.number])
+
+
+def test_a_budget_that_ends_midway_leaves_what_was_measured() -> None:
+    given = nearest.Given(members=MEMBERS, non_members=OTHERS)
+    found = Nearest(samples=20_000)(memoriser(MEMBERS).seen_as(Samples, budget=5000), given, Rng(0))
+    assert found.asked == 5000 and found.first.auc > 0.99 and "ended after 5000" in found.summary()
+    with pytest.raises(BudgetSpent):
+        Nearest(samples=100)(memoriser(MEMBERS).seen_as(Samples, budget=0), given, Rng(0))
+
+
+@pytest.mark.parametrize("off", [0.0, 0.01])
+def test_a_record_of_both_sets_is_refused_by_name(off: float) -> None:
+    twice = Images(torch.cat([OTHERS.x, MEMBERS.x[7:8] + off]), (*OTHERS.names, "copy"))
+    with pytest.raises(BadInput, match=r"copy is (nearly )?1-7"):
+        by_critic(MEMBERS, twice)
+
+
+def test_false_alarms_take_enough_non_members() -> None:
+    with pytest.raises(BadInput, match="1000 or more"):
+        by_critic(MEMBERS, OTHERS, fpr=0.01)
+    found = by_critic(MEMBERS, blobs(1000, 4))
+    assert measured(found, "tpr-at-0.01") > 0.3 and found.first.caught[0.001] is None
+    with pytest.raises(BadInput, match="--split"):
+        CriticScore()(stranger().seen_as(Samples), critic_score.Given(members=MEMBERS, critic=overfitted()), Rng(0))
+
+
+def test_people_are_drawn_as_wholes() -> None:
+    """The same scores say less where they are of few people."""
+    people = (torch.arange(64) // 16, 10 + torch.arange(256) // 64)
+    alone = by_critic(MEMBERS, OTHERS).first.interval
+    given = critic_score.Given(split=Split(MEMBERS, OTHERS, people), critic=overfitted())
+    found = CriticScore(samples=0)(stranger().seen_as(Samples), given, Rng(0))
+    assert found.first.interval.high - found.first.interval.low != alone.high - alone.low
+    assert "No person is in both sets" in found.summary()
+    shared = Split(MEMBERS, OTHERS, (people[0], people[1] - 10))
+    found = CriticScore(samples=0)(
+        stranger().seen_as(Samples), critic_score.Given(split=shared, critic=overfitted()), Rng(0)
+    )
+    assert "4 of 4 persons are in both sets" in found.summary()
+
+
+def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    generator = dcgan.build(latent=4, capacity=2, size=8)
+    generator.module.eval()
+    save(generator, tmp_path / "model.safetensors")
+    x = ((torch.cat([MEMBERS.x, OTHERS.x])[:, 0] + 1) * 127.5).round().byte().numpy()
+    mark = np.arange(len(x)) < 64
+    np.savez(tmp_path / "split.npz", x=x, member=mark, subject=np.arange(len(x)))
+    split = load_split(tmp_path / "split.npz")
+    assert len(split.members) == 64 and split.people is not None and len(split.people[1]) == 256
+    with pytest.raises(SystemExit) as stop:
+        main(["attack", "nearest", "model.safetensors", "--split", "split.npz", "--samples", "100", "--out", "out"])
+    assert stop.value.code == 0
+    assert (tmp_path / "out/report.html").is_file() and (tmp_path / "out/membership.nearest.safetensors").is_file()
+    np.savez(tmp_path / "bare.npz", x=x)
+    with pytest.raises(BadInput, match="does not say who is a member"):
+        load_split(tmp_path / "bare.npz")
