@@ -95,9 +95,9 @@ def _read(path: Path, room: Path, kind: str) -> Entry | None:
 
 
 def _access(technique: ast.ClassDef) -> str:
-    """The annotation of `target`; recipes have none, they look at data."""
+    """The annotation of `target`, or of a guard's `view`; recipes have none, they look at data."""
     verbs = [node for node in technique.body if isinstance(node, ast.FunctionDef) and node.name == "__call__"]
-    targets = [a.annotation for verb in verbs for a in verb.args.args if a.arg == "target" and a.annotation]
+    targets = [a.annotation for verb in verbs for a in verb.args.args if a.arg in ("target", "view") and a.annotation]
     return ast.unparse(targets[0]) if targets else "data"
 
 

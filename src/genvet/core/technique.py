@@ -6,7 +6,7 @@ Imports no torch: what looks at files alone must not wait for it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
@@ -121,6 +121,10 @@ class Guard(Technique):
 
     def __call__(self, view: Any, given: Any, rng: Rng) -> Any:
         raise NotImplementedError
+
+    def known(self) -> Mapping[str, Callable[[Any], Any]]:
+        """What an attacker who knows it does, in words, each of which makes a view of the guarded one; best first."""
+        return {}
 
     @classmethod
     def guards(cls) -> type[Any]:

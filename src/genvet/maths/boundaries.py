@@ -40,6 +40,18 @@ def boundary(points: Tensor, positive: Tensor) -> Boundary:
     return Boundary(normal / normal.norm(), float(accuracy), int(held.sum()), _left_open(side, kind))
 
 
+def between_ends(points: Tensor, values: Tensor, count: int, mixed: Tensor) -> Boundary | None:
+    """The plane between the `count` points (n, dim) with the highest values (n,) and as many with the lowest.
+
+    `mixed` is the order in which these 2 `count` are taken. None where highest and lowest do not differ.
+    """
+    order = values.argsort(stable=True)
+    if values[order[count - 1]] >= values[order[-count]]:
+        return None
+    ends = torch.cat([order[:count], order[-count:]])
+    return boundary(points[ends][mixed], (torch.arange(2 * count) >= count)[mixed])
+
+
 def _left_open(side: Tensor, kind: Tensor) -> float:
     """H(kind | side) in bits."""
     joint = torch.stack([((side == a) & (kind == b)).double().mean() for a in (True, False) for b in (True, False)])

@@ -23,11 +23,10 @@ def random_features(x: Tensor, batch: int = 500) -> Tensor:
     return torch.cat([features(part) for part in x.float().cpu().split(batch)])
 
 
-def features(x: Tensor) -> Tensor:
-    """The same with gradients, where x lies: float32, all at once."""
+def features(x: Tensor, rng: Rng = Rng(0, NAME)) -> Tensor:  # noqa: B008 - it is frozen
+    """The same with gradients, where x lies: float32, all at once; with another stream it is another space."""
     if x.ndim == 3:
         x = _spectrogram(x)
-    rng = Rng(0, NAME)
     for i, channels in enumerate(CHANNELS):
         shape = (channels, x.shape[1], 3, 3)
         weight = torch.randn(shape, generator=rng.fork(str(x.shape[1])).block(i)) * math.sqrt(2 / (9 * x.shape[1]))

@@ -16,7 +16,7 @@ from genvet.core.generator import StyleGenerator
 from genvet.core.report import Figure, Measure, Scalar, Table
 from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Probe, Result
-from genvet.maths.boundaries import Boundary, boundary, conditional
+from genvet.maths.boundaries import Boundary, between_ends, conditional
 from genvet.maths.effects import Effects, standardised
 from genvet.nets.editing import Readings, Start, moved, sensitivity, start, units
 from genvet.nets.style_directions import Basis, basis
@@ -228,13 +228,11 @@ class Directions(Probe):
         begin = start(space(target, "w"), self.samples, read, rng, self.batch)
         quarter, found = self.samples // 4, {}
         for name in asked:
-            values = begin.readings[:, read.column(name)]
-            order = values.argsort(stable=True)
-            if values[order[quarter - 1]] >= values[order[-quarter]]:
-                raise Unsupported(f"{name} is the same in most images", hint="choose another score")
-            ends = torch.cat([order[:quarter], order[-quarter:]])
             mixed = torch.randperm(2 * quarter, generator=rng.fork("order").block())
-            found[name] = boundary(begin.points[ends][mixed], (torch.arange(2 * quarter) >= quarter)[mixed])
+            plane = between_ends(begin.points, begin.readings[:, read.column(name)], quarter, mixed)
+            if plane is None:
+                raise Unsupported(f"{name} is the same in most images", hint="choose another score")
+            found[name] = plane
         return found
 
     def _channels(self, target: StyleGenerator, read: Readings, score: str, rng: Rng) -> Family:
