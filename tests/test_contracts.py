@@ -19,7 +19,7 @@ from genvet.core.data import Critic, Images, Labelled, Sounds
 from genvet.core.generator import Generator, StyleGenerator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
-from genvet.core.queries import Samples
+from genvet.core.queries import Queries, Samples
 from genvet.core.report import Finding
 from genvet.core.rng import Rng
 from genvet.core.scores import Scores
@@ -64,7 +64,7 @@ def target_for(probe: type[Probe]) -> Any:
     access = probe.access()
     if access is ModelFile:
         return toy_file()
-    if access in (Generator, Samples):
+    if access in (Generator, Samples, Queries):
         return toy_generator()
     if access is StyleGenerator:
         return toy_style_generator()

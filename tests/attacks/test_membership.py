@@ -10,16 +10,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genvet.attacks.membership import critic_score, nearest
+from genvet.attacks.membership import critic_score, density_ratio, latent_recovery, nearest
+from genvet.attacks.membership import latent_recovery_black_box as black_box
 from genvet.attacks.membership.critic_score import CriticScore
+from genvet.attacks.membership.density_ratio import DensityRatio
 from genvet.attacks.membership.exposed import Exposed
+from genvet.attacks.membership.latent_recovery import LatentRecovery
+from genvet.attacks.membership.latent_recovery_black_box import LatentRecoveryBlackBox
+from genvet.attacks.membership.monte_carlo import MonteCarlo
 from genvet.attacks.membership.nearest import Nearest
+from genvet.attacks.membership.records import Seen
 from genvet.cli import main
 from genvet.core.data import Critic, Images, Split
 from genvet.core.errors import BadInput, BudgetSpent
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
-from genvet.core.queries import Samples
+from genvet.core.queries import Queries, Samples
 from genvet.core.rng import Rng
 from genvet.files.convert import save
 from genvet.files.splits import load_split
@@ -164,6 +170,73 @@ def test_people_are_drawn_as_wholes() -> None:
         stranger().seen_as(Samples), critic_score.Given(split=shared, critic=overfitted()), Rng(0)
     )
     assert "4 of 4 persons are in both sets" in found.summary()
+
+
+def smooth(images: Images, seed: int = 0) -> Generator:
+    """A small network that was trained to give these images at known latents: its loss there is near nothing."""
+    torch.manual_seed(seed)
+    z = torch.randn(len(images), 16)
+    module = nn.Sequential(nn.Linear(16, 128), nn.LeakyReLU(), nn.Linear(128, 64), nn.Unflatten(1, (1, 8, 8)))
+    optimiser = torch.optim.Adam(module.parameters(), 5e-3)
+    for _ in range(400):
+        loss = (module(z) - images.x).square().flatten(1).sum(1).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return Generator(module=module.eval(), latent=Latent(16), shape=(1, 8, 8), name="smooth")
+
+
+FEW, REST = Images(MEMBERS.x[:32], MEMBERS.names[:32]), Images(OTHERS.x[:64], OTHERS.names[:64])
+
+
+def recovered(target: Generator, **knobs: object) -> Exposed:
+    given = latent_recovery.Given(members=FEW, non_members=REST, reference_model=smooth(blobs(32, 8), 1))
+    return LatentRecovery(restarts=4, steps=150, **knobs)(target, given, Rng(0))  # type: ignore[arg-type]
+
+
+def test_what_was_learned_by_heart_is_recovered_from_a_latent() -> None:
+    found = recovered(smooth(FEW))
+    assert all(s.auc > 0.9 for s in found.signals.values()), {n: s.auc for n, s in found.signals.items()}
+    off = (found.beside["recovered"] - found.cohort.x).square().flatten(1).sum(1)
+    assert torch.allclose(off.double(), -found.first.score, rtol=1e-3, atol=1e-3)
+    alone = recovered(smooth(blobs(32, 7)))
+    assert alone.first.interval.low < 0.5 < alone.first.interval.high
+
+
+def test_queries_alone_recover_it_too_and_cost_what_is_said() -> None:
+    target = smooth(FEW).seen_as(Queries)
+    given = black_box.Given(members=FEW, non_members=REST)
+    found = LatentRecoveryBlackBox(samples=1000, steps=40, pairs=12)(target, given, Rng(0))  # type: ignore[arg-type]
+    assert found.first.auc > 0.9 and found.asked == target.used == 1000 + 96 * 40 * 24
+    less = LatentRecoveryBlackBox(samples=1000, steps=0)(smooth(FEW).seen_as(Queries), given, Rng(0))  # type: ignore[arg-type]
+    assert (
+        bool((found.first.score >= less.first.score).all()) and found.first.score.mean() > 0.7 * less.first.score.mean()
+    )
+    poor = smooth(FEW).seen_as(Queries, budget=5000)
+    found = LatentRecoveryBlackBox(samples=1000, steps=40, pairs=12)(poor, given, Rng(0))  # type: ignore[arg-type]
+    assert found.asked <= 5000 and "budget ended" in found.summary()
+
+
+def test_density_over_that_of_the_world_tells_whom_a_generator_holds() -> None:
+    """Far from all samples, densities are too small for any number; their logarithms still rank."""
+    given = density_ratio.Given(members=MEMBERS, non_members=OTHERS, reference=blobs(600, 11))
+    found = DensityRatio(samples=3000, directions=16)(memoriser(MEMBERS).seen_as(Samples), given, Rng(0))
+    assert found.first.auc > 0.75 and found.first.p_holm < 1e-4
+    alone = DensityRatio(samples=3000)(stranger().seen_as(Samples), given, Rng(0))
+    assert alone.first.interval.low < 0.5 < alone.first.interval.high
+    among = density_ratio.Given(members=MEMBERS, non_members=OTHERS, reference=OTHERS)
+    with pytest.raises(BadInput, match="2-0"):
+        DensityRatio()(stranger().seen_as(Samples), among, Rng(0))
+
+
+def test_whole_sets_are_told_better_than_records() -> None:
+    """Of 200 samples, half of the members have none near by; of a set of 16, hardly ever all."""
+    given = Seen(members=MEMBERS, non_members=OTHERS)
+    found = MonteCarlo(samples=60, size=16)(memoriser(MEMBERS).seen_as(Samples), given, Rng(0))
+    assert found.sets is not None and found.sets[:2] == (20, 16)
+    assert found.sets[2] > found.first.auc > 0.5 and measured(found, "sets.auc") == found.sets[2]
+    alone = MonteCarlo(samples=2000, size=16)(stranger().seen_as(Samples), given, Rng(0))
+    assert alone.first.interval.low < 0.5 < alone.first.interval.high
 
 
 def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
