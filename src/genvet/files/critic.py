@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +17,7 @@ from genvet.core.modelfile import ModelFile
 from genvet.core.printable import printable
 from genvet.files.load import read
 from genvet.files.tensors import tensors
-from genvet.nets import dcgan, vae_network, wavegan
+from genvet.nets import dcgan, mlp, pggan, sngan, vae_network, wavegan
 from genvet.nets.matching import fill
 from genvet.nets.style_critic import GROUP, Architecture, critic
 
@@ -26,21 +28,45 @@ PART, OF = "genvet.part", "genvet.of"
 
 def load_critic(path: str | Path) -> Critic:
     """The critic of a file that `genvet train` wrote; raises BadInput for any other file."""
-    file, kind = _part(path, "critic", ("dcgan critic", "wavegan critic", *STYLES))
+    file, kind = _part(path, "critic", (*PLAIN, *STYLES))
     if kind in STYLES:
         return _style_critic(file, STYLES[kind])
-    if kind == "dcgan critic":
-        capacity, size, channels = _sizes(file, ("capacity", "size", "channels"))
+    try:
         with torch.device("meta"):  # sizes are claims until the tensors fit them
-            module: nn.Module = dcgan.critic(capacity, size, channels)
-        shape: tuple[int, ...] = (channels, size, size)
-    else:
-        capacity, length = _sizes(file, ("capacity", "length"))
-        with torch.device("meta"):
-            module = wavegan.Critic(capacity, length)
-        shape = (1, length)
+            module, shape = PLAIN[kind](json.loads(file.metadata[OF]))
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{printable(file.path)} does not say what it looks at") from None
     fill(module, tensors(file.parts[0], file.storages))
     return Critic(module, shape)
+
+
+def _square(make: Callable[[int, int, int], nn.Module], config: Mapping[str, Any]) -> tuple[nn.Module, tuple[int, ...]]:
+    capacity, size, channels = (int(config[name]) for name in ("capacity", "size", "channels"))
+    return make(capacity, size, channels), (channels, size, size)
+
+
+def _wavegan(config: Mapping[str, Any]) -> tuple[nn.Module, tuple[int, ...]]:
+    capacity, length = int(config["capacity"]), int(config["length"])
+    return wavegan.Critic(capacity, length), (1, length)
+
+
+def _mlp(config: Mapping[str, Any]) -> tuple[nn.Module, tuple[int, ...]]:
+    """Its sizes are in the layers that its generator was written down as."""
+    (_, _, (_, width), *_), *_, (_, _, shape, *_) = config["layers"]
+    shape = tuple(map(int, shape))
+    return mlp.critic(int(width), shape), shape
+
+
+PLAIN: dict[str, Callable[[Mapping[str, Any]], tuple[nn.Module, tuple[int, ...]]]] = {
+    "dcgan critic": partial(_square, dcgan.critic),
+    "sngan critic": partial(_square, sngan.Critic),
+    "pggan critic": partial(_square, pggan.critic),
+    "wavegan critic": _wavegan,
+    "mlp critic": _mlp,
+}
+"""How each is built on the config of its generator."""
 
 
 def _style_critic(file: ModelFile, architecture: Architecture) -> Critic:

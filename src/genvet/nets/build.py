@@ -13,7 +13,9 @@ from typing import Any
 from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 
-ARCHITECTURES = ("dcgan", "mlp", "vae", "wavegan", "stylegan1", "stylegan2", "stylegan3", "onnx", "stack")
+ARCHITECTURES = (
+    *("dcgan", "mlp", "vae", "wavegan", "sngan", "pggan", "stylegan1", "stylegan2", "stylegan3", "onnx", "stack"),
+)
 """In the order in which equally good hypotheses are taken. `stack` is how a rebuilt plain network is written down."""
 _MODULES = {"onnx": "onnx_graph"}
 

@@ -1,12 +1,15 @@
-"""MLP generators: linear layers from a latent up to the pixels, rebuilt from bare weights."""
+"""MLP generators: linear layers from a latent up to a sample; of our own, or rebuilt from bare weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.modelfile import Part
 from genvet.nets.batch_norms import settle
@@ -14,6 +17,33 @@ from genvet.nets.candidate import Candidate
 from genvet.nets.layer_shapes import LayerShapes, chained, inputs, layer_shapes, orders, outputs, weighty
 from genvet.nets.sketch import OPTIONS as OPTIONS
 from genvet.nets.sketch import Sketch, image_shape, joined, settled_by, size_in
+from genvet.nets.stack import build as stack
+
+LAYERS = 4
+"""Of generator and critic, as the stealing paper has them for points of the plane."""
+
+
+def build(latent: int = 2, width: int = 128, shape: Sequence[int] = (1, 1, 2)) -> Generator:
+    """A fresh one of four linear layers with rectifiers, and no last squashing: points lie where they lie."""
+    if min(latent, width, *shape) < 1:
+        raise BadInput("no such mlp", expected="positive numbers", got=f"{latent=}, {width=}, {shape=}")
+    sizes = [latent, *[width] * (LAYERS - 1), math.prod(shape)]
+    layers: list[list[Any]] = []
+    for i in range(LAYERS):
+        layers += [["linear", f"dense{i}", sizes[i : i + 2], 0.0, True], ["relu", "", [], 0.0, True]]
+    return stack([*layers[:-1], ["reshape", "", list(shape), 0.0, True]], latent, name="mlp")
+
+
+def critic(width: int = 128, shape: Sequence[int] = (1, 1, 2)) -> nn.Sequential:
+    """Its opponent: samples (n, *shape) -> one logit each, (n, 1)."""
+    sizes = [math.prod(shape), *[width] * (LAYERS - 1), 1]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for i in range(LAYERS):
+        layers += [nn.Linear(*sizes[i : i + 2]), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+# Other people's
 
 
 def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator[Candidate]:

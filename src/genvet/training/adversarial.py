@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Protocol
 
 import torch
 from pydantic import Field
@@ -17,7 +17,7 @@ from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.nets import dcgan
 from genvet.training.loop import average, order, run, update
-from genvet.training.rivals import Rivals
+from genvet.training.rivals import Pace, Rivals
 
 CALIBRATION = 20
 """Batches over which the averaged network's batch norms are measured anew."""
@@ -73,10 +73,19 @@ class Adversarial(Recipe):
         return dcgan.build(self.latent, self.capacity, x.shape[2], x.shape[1])
 
 
+class Plain(Pace, Protocol):
+    """What such a recipe says of its optimiser and its average."""
+
+    @property
+    def beta1(self) -> float: ...
+    @property
+    def average(self) -> float: ...
+
+
 class Duel(Rivals):
     """The two at the non-saturating loss."""
 
-    def __init__(self, recipe: Adversarial, generator: Generator, critic: nn.Module, x: Tensor, rng: Rng) -> None:
+    def __init__(self, recipe: Plain, generator: Generator, critic: nn.Module, x: Tensor, rng: Rng) -> None:
         super().__init__(recipe, generator, critic, x, rng, (recipe.beta1, 0.999))
         self.recipe = recipe
 

@@ -20,6 +20,7 @@ from genvet.core.progress import track
 from genvet.core.rng import BLOCK, Rng
 from genvet.core.technique import Recipe
 from genvet.files.convert import tensor_hash
+from genvet.training import starting
 from genvet.training.checkpoints import Keeper, State, keeper
 from genvet.training.team import team
 
@@ -148,7 +149,7 @@ def _recent(losses: Mapping[str, list[float]]) -> dict[str, float]:
 def _told(recipe: Recipe, data: Mapping[str, Tensor], rng: Rng) -> dict[str, Any]:
     """What is known of a run before its first step: it tells one run from another."""
     made = {"recipe": recipe.name(), "version": recipe.version, **recipe.model_dump(mode="json")}
-    return {**made, "seed": rng.seed, "data": f"sha256:{tensor_hash(data)}"}
+    return {**made, "seed": rng.seed, "data": f"sha256:{tensor_hash(data)}", **starting.told()}
 
 
 def _diverged(what: str, step: int, kept: Keeper | None) -> Unsupported:

@@ -14,6 +14,7 @@ from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import TrainedGenerator
 from genvet.training.loop import Learner
+from genvet.training.starting import take
 from genvet.training.team import team
 
 
@@ -34,6 +35,7 @@ class Rivals(Learner):
     ) -> None:
         self.generator, self.batch, self.x, self.rng = generator, recipe.batch, x, rng
         self.G, self.D = generator.module.to(x.device).train(), critic.to(x.device).train()
+        take(self.G, self.D)
         self.averaged = copy.deepcopy(self.G).requires_grad_(False)
         learning = {"generator": self.G, "critic": self.D}
         self.networks = {**learning, "averaged": self.averaged}
