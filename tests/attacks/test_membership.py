@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from genvet.attacks.membership import critic_score, density_ratio, latent_recovery, nearest
+from genvet.attacks.membership import critic_score, density_ratio, latent_recovery, nearest, shadow
 from genvet.attacks.membership import latent_recovery_black_box as black_box
+from genvet.attacks.membership.copying import Copying
 from genvet.attacks.membership.critic_score import CriticScore
 from genvet.attacks.membership.density_ratio import DensityRatio
 from genvet.attacks.membership.exposed import Exposed
@@ -29,9 +31,13 @@ from genvet.core.queries import Queries, Samples
 from genvet.core.rng import Rng
 from genvet.files.convert import save
 from genvet.files.splits import load_split
+from genvet.maths import shadow_signals
+from genvet.maths.membership import auc
 from genvet.nets import dcgan
 from genvet.nets.nearest_samples import nearest_samples
 from genvet.nets.spaces import pixels
+from genvet.training import adversarial
+from genvet.training.shadows import kept_in
 
 
 def blobs(n: int, seed: int) -> Images:
@@ -237,6 +243,69 @@ def test_whole_sets_are_told_better_than_records() -> None:
     assert found.sets[2] > found.first.auc > 0.5 and measured(found, "sets.auc") == found.sets[2]
     alone = MonteCarlo(samples=2000, size=16)(stranger().seen_as(Samples), given, Rng(0))
     assert alone.first.interval.low < 0.5 < alone.first.interval.high
+
+
+def test_shadows_tell_records_that_look_like_members_to_any_model() -> None:
+    """Easy records score high in every model: only beside the shadows does what the target learned stand out."""
+    rng = Rng(0, "signals").block()
+    easy, inside = 3 * torch.randn(400, generator=rng), torch.rand(16, 400, generator=rng) < 0.5
+    signal = easy + 1.5 * inside.float() + torch.randn(16, 400, generator=rng)
+    mine = torch.arange(400) < 200
+    target = easy + 1.5 * mine.float() + torch.randn(400, generator=rng)
+    plain = auc(target[mine], target[~mine])
+    idle = shadow_signals.standardised(easy + torch.randn(400, generator=rng))
+    target, signal = shadow_signals.standardised(target), shadow_signals.standardised(signal)
+    ways = [
+        shadow_signals.likelihood_ratio(target, signal, inside),
+        shadow_signals.above_outside(target, signal, inside),
+        shadow_signals.relative(target, signal, inside),
+        shadow_signals.relative(target, signal, inside, 0.5),
+    ]
+    found = [auc(w[mine], w[~mine]) for w in ways]
+    assert plain < 0.7 and min(found) > 0.75, (plain, found)
+    lies = [shadow_signals.likelihood_ratio(idle, signal, inside), shadow_signals.relative(idle, signal, inside)]
+    assert all(0.42 < auc(w[mine], w[~mine]) < 0.58 for w in lies)
+    never = inside & (torch.arange(400) > 5)  # some were in no shadow at all
+    assert shadow_signals.likelihood_ratio(target, signal, never).isfinite().all()
+
+
+def test_a_finished_shadow_model_is_never_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = shadow.Given(members=FEW, non_members=REST, critic=overfitted())
+    attack = shadow.Shadow(recipe="adversarial:steps=3,batch=8,capacity=2,latent=4", shadows=4, samples=60)
+    target, made = stranger().seen_as(Samples), []
+    train = adversarial.run
+
+    def stopped(duel: Any, recipe: Any, steps: int, x: Tensor, rng: Rng) -> Any:
+        made.append(rng.purpose)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return train(duel, recipe, steps, x, rng)
+
+    monkeypatch.setattr(adversarial, "run", stopped)
+    with kept_in(tmp_path), pytest.raises(KeyboardInterrupt):
+        attack(target, given, Rng(0))
+    with kept_in(tmp_path):
+        again = attack(target, given, Rng(0))
+    assert len(made) == len(set(made)) + 1 == 5, "two were kept, the third began anew"
+    monkeypatch.setattr(adversarial, "run", train)
+    whole = attack(target, given, Rng(0))
+    for name, signal in whole.signals.items():
+        assert torch.allclose(signal.score, again.signals[name].score, rtol=1e-5, atol=1e-6), name
+    with pytest.raises(BadInput, match="capacity"):
+        shadow.Shadow(recipe="adversarial:capacity=no")(target, given, Rng(0))
+
+
+def copied(target: Generator) -> Any:
+    given = Seen(members=MEMBERS, non_members=Images(OTHERS.x[:64], OTHERS.names[:64]))
+    return Copying(samples=800, cells=2)(target.seen_as(Samples), given, Rng(0))
+
+
+def test_copies_are_told_from_samples_that_are_merely_good() -> None:
+    found, honest = copied(memoriser(MEMBERS)), copied(stranger())
+    assert found.statistic.value < -3 and found.copies == 800 and found.control == 0 and found.gone == 64
+    assert found.nearer.value == 1.0 and found.p == 0.001 and "copying" in found.summary()
+    assert abs(honest.statistic.value) < 3 and honest.copies == honest.control == 0
+    assert honest.nearer.low < 0.5 < honest.nearer.high and honest.p > 0.05
 
 
 def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class Given(Seen):
 
 
 class DensityRatio(Comparing, Probe):
-    """Tells members by the generator's density there over that of reference data, in a few principal directions."""
+    """Tells members by the density of samples over that of reference data, in a few principal directions."""
 
     source: ClassVar[str] = "van Breugel et al.: Membership inference attacks against synthetic data (DOMIAS), 2023"
     smoke: ClassVar[dict[str, Any]] = {"samples": 200, "directions": 2}

@@ -11,7 +11,7 @@ from torch import Tensor
 from genvet.attacks.membership.exposed import Exposed, exposed
 from genvet.attacks.membership.records import Exposing, Records
 from genvet.core.generator import Generator
-from genvet.core.queries import Queries
+from genvet.core.queries import Endpoint, Queries
 from genvet.core.rng import Rng
 from genvet.core.technique import Probe
 from genvet.nets.latent_queries import Asked, Walk, walked
@@ -52,7 +52,7 @@ class LatentRecoveryBlackBox(Exposing, Probe):
         found = self.walked(target, cohort.x, rng)
         scores = {"recovery by queries": -found.loss}
         if given.reference_model is not None:
-            other = self.walked(given.reference_model.seen_as(Queries), cohort.x, rng)
+            other = self.walked(Endpoint(given.reference_model), cohort.x, rng)
             scores["beside the reference's recovery"] = other.loss - found.loss
         notes = (f"The budget ended after {found.used} queries.",) if found.cut else ()
         beside = {"nearest answer": found.x}
