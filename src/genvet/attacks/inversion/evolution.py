@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genvet.attacks.inversion.inverted import LAST, Against, Found, Inverted, Sampling, told
+from genvet.attacks.inversion.inverted import LAST, Against, Found, Inverted, Looking, told
 from genvet.core.errors import Unsupported
 from genvet.core.generator import StyleGenerator
 from genvet.core.progress import track
@@ -21,8 +21,11 @@ from genvet.nets.first_guesses import first_guesses, shown
 from genvet.nets.latent_spaces import LatentSpace
 from genvet.nets.p_space import PSpace
 
+AGAIN = 8
+"""Best samples of each label that are looked at again, where every look counts for little."""
 
-class Evolution(Sampling, Probe):
+
+class Evolution(Looking, Probe):
     """Inverts a classifier by queries alone: CMA-ES in the strongest directions of P.
 
     From the best sample for each label, in whitened P, where ordinary latents are standard normal. All labels ask
@@ -62,10 +65,13 @@ class Evolution(Sampling, Probe):
         def ask(x: Tensor) -> Tensor:
             return target(shown(x, target.shape))
 
-        guesses = first_guesses(prior, ask, labels, 1, self.samples, rng.fork("samples"))
+        view = self.looking(target, rng)
+        count = 1 if view is target else min(AGAIN, self.samples)
+        guesses = first_guesses(prior, ask, labels, count, self.samples, rng.fork("samples"))
+        first = guesses if view is target else self.looked_at(prior, view, guesses, labels)
         with torch.no_grad():
-            begin = p.whitened(prior.mapping(guesses.z[:, 0].to(prior.device)).cpu())
-        best, note = self._evolved(target, space, p, begin, guesses.sure[:, 0], labels, rng)
+            begin = p.whitened(prior.mapping(first.z[:, 0].to(prior.device)).cpu())
+        best, note = self._evolved(view, space, p, begin, first.sure[:, 0], labels, rng)
         u = p.coloured(best)[:, None]
         found = Found(
             labels=labels,

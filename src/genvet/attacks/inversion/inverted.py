@@ -20,8 +20,9 @@ from genvet.core.scores import Scores
 from genvet.core.technique import Picture, Result, Technique
 from genvet.maths.quality import frechet
 from genvet.nets.evidence import Evidence, evidence
-from genvet.nets.first_guesses import shown
+from genvet.nets.first_guesses import Guesses, shown
 from genvet.nets.fitness import fit_target, named_alike
+from genvet.nets.looking_again import LookingAgain
 from genvet.nets.random_features import NAME, random_features
 from genvet.nets.references import Reference, asked, neighbours
 from genvet.nets.spaces import Space, penultimate, random_convolutions
@@ -79,6 +80,33 @@ class Sampling(Inverting):
 
     samples: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     """Images of the prior that the target is shown first, once for all labels."""
+
+
+class Looking(Sampling):
+    """The same, for those that climb by scores: what rounds them or adds noise to them can be looked at twice."""
+
+    looks: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Times that each image of the search is shown, the mean of whose scores counts: against noise, and with jitter
+    against rounding, bare labels, and noise that is always the same for the same image. Every look is a query."""
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Standard deviation of the noise that each look has on its pixels, in a range of [-1, 1]."""
+
+    def looking(self, target: Scores, rng: Rng) -> Scores:
+        """The target as the search sees it."""
+        plain = self.looks == 1 and not self.jitter
+        return target if plain else LookingAgain(target, self.looks, self.jitter, rng.fork("looks"))
+
+    @torch.no_grad()
+    def looked_at(self, prior: Generator, target: Scores, guesses: Guesses, labels: Tensor) -> Guesses:
+        """The best sample of each label, by what repeated looks make of the best few: the best of many noisy scores
+        is mostly luck, which a search that keeps its best would never get rid of."""
+        z = guesses.z.flatten(0, 1)
+        x = [shown(prior(some.to(prior.device)).float().clamp(-1, 1), target.shape) for some in z.split(self.batch)]
+        own = labels.repeat_interleave(guesses.z.shape[1])
+        sure = torch.cat([target(some) for some in x]).double().cpu().gather(1, own[:, None])
+        sure, best = sure.view(len(labels), -1).max(1, keepdim=True)
+        chosen = guesses.z.gather(1, best[:, :, None].expand(-1, -1, guesses.z.shape[2]))
+        return Guesses(chosen, sure, guesses.n)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -90,6 +90,7 @@ class LabelOnly(Sampling, Probe):
 
 
 def _named(target: Scores, space: LatentSpace, z: Tensor, batch: int) -> Tensor:
-    """The label that the target gives each of z (n, dim)."""
-    parts = (target(shown(space.rendered(some[:, None]), target.shape)) for some in z.split(batch))
-    return torch.cat([scores.argmax(1) for scores in parts])
+    """The label that the target gives each of z (n, dim); -1 where two are told to be equal, as rounded scores are."""
+    scores = torch.cat([target(shown(space.rendered(some[:, None]), target.shape)) for some in z.split(batch)])
+    tied = (scores == scores.amax(1, keepdim=True)).sum(1) > 1
+    return scores.argmax(1).masked_fill(tied, -1)

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genvet.attacks.inversion.inverted import LAST, Against, Found, Inverted, Sampling, told
+from genvet.attacks.inversion.inverted import LAST, Against, Found, Inverted, Looking, told
 from genvet.core.errors import Unsupported
 from genvet.core.generator import StyleGenerator
 from genvet.core.progress import track
@@ -21,7 +21,7 @@ from genvet.nets.latent_spaces import LatentSpace
 from genvet.nets.p_space import PSpace, to_p, to_w
 
 
-class MirrorBlackBox(Sampling, Probe):
+class MirrorBlackBox(Looking, Probe):
     """Inverts a classifier by queries alone: images of its classes, bred in P from the best samples.
 
     Every generation keeps its best; the others are children of two, drawn by their scores, number by number from the
@@ -71,7 +71,9 @@ class MirrorBlackBox(Sampling, Probe):
         guesses = first_guesses(prior, ask, labels, self.population, n, rng.fork("samples"))
         with torch.no_grad():
             begin = to_p(prior.mapping(guesses.z.flatten(0, 1).to(prior.device))).cpu()
-        herd = Herd(self, space, p, begin.view(len(labels), self.population, -1), labels, target, rng)
+        herd = Herd(
+            self, space, p, begin.view(len(labels), self.population, -1), labels, self.looking(target, rng), rng
+        )
         note = herd.bred()
         u = to_w(herd.best)[:, None]
         found = Found(
@@ -110,6 +112,8 @@ class Herd:
         everybody = torch.arange(len(self.labels))
         for generation in track(range(-1, self.how.generations), self.how.generations + 1, "generations"):
             going = (self.top < self.how.enough).nonzero()[:, 0] if generation >= 0 else everybody
+            if not len(going):
+                break
             if not self._affords(len(going)):
                 return "The budget of queries ended the search."
             for k in going.tolist() if generation >= 0 else ():
