@@ -33,7 +33,10 @@ COMMANDS = {
         *("--data", "--recipe", "--out", "--every", "--classifier", "--reference", "--broken", "--devices"),
         *("--seed", "--device", "--config", "--debug"),
     },
-    "attack": {"--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"},
+    "attack": {
+        *("--guard", "--knowing", "--alone"),
+        *("--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"),
+    },
     "defend": {
         *("--backdoor", "--clean", "--count", "--depth", "--reference"),
         *("--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"),

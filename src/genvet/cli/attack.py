@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genvet.cli import by_name, classifier_attack, membership_attack, outcome, screen
+from genvet.cli import by_name, classifier_attack, guarding, membership_attack, outcome, screen
+from genvet.cli.guarding import GUARDS, Guards
 from genvet.cli.opening import placed
 from genvet.cli.options import REPORTING, Reporting, output_folder
 from genvet.core.errors import BadInput, Unsupported
@@ -24,6 +25,7 @@ def attack(
     /,
     *,
     out: Path | None = None,
+    guards: Guards = GUARDS,
     common: Reporting = REPORTING,
     given: Mapping[str, Path] | None = None,
     settings: Any = None,
@@ -44,14 +46,13 @@ def attack(
         Folder for the report and for what came of it: planted.safetensors and backdoor.safetensors, or the images;
         ./genvet-attack-<stem> unless given.
     """
-    from genvet import engine
     from genvet.files.load import load
 
     probe: Probe = settings if settings is not None else by_name.named(name, "attack")
     if probe.name().startswith("inversion."):
-        return classifier_attack.invert(probe, model, out, common, given)
+        return classifier_attack.invert(probe, model, out, common, given, guards)
     if probe.name().startswith("membership."):
-        return membership_attack.expose(probe, model, out, common, given)
+        return membership_attack.expose(probe, model, out, common, given, guards)
     file = (
         load(model, net=common.net, part=common.part)
         if model
@@ -61,7 +62,7 @@ def attack(
     gift = by_name.gift(probe, given, benign)
     folder = out or output_folder("attack", model or Path(name))
     with screen.progress(), outcome.all_or_nothing(folder):
-        result, finding = engine.measured(probe, benign, gift, seed=common.seed, out=folder)
+        result, (finding, *_) = guarding.measured(probe, benign, gift, guards, seed=common.seed, out=folder)
     paths = keep(benign if model else None, result, probe, folder)
     report = outcome.told(file, finding, "This is an attack, not a scan: the model was not vetted.")
     outcome.leave(report, folder, common.json, paths)

@@ -15,9 +15,9 @@ from genvet.cli.options import with_fields
 if TYPE_CHECKING:
     from genvet.core.classifier import Classifier
     from genvet.core.generator import Generator
-    from genvet.core.technique import Probe, Repair
+    from genvet.core.technique import Guard, Probe, Repair
 
-    Given = type[Probe] | type[Repair]
+    Given = type[Probe] | type[Repair] | type[Guard]
 
 HELP = {
     "Images": "Images or sounds: folder, zip, npz, idx or one file; path#a:b slices.",
@@ -75,15 +75,18 @@ Paths = Path | list[Path] | None
 """What a flag gives: one file, several, or none."""
 
 
-def gift(technique: Probe | Repair, given: Mapping[str, Paths] | None, target: Generator | Classifier) -> Any:
+def gift(technique: Probe | Repair | Guard, given: Mapping[str, Paths] | None, target: Generator | Classifier) -> Any:
     """All that the technique is given, read from the files that the flags name."""
     from genvet.engine.running import gift as filled
 
-    def found(name: str, path: Paths) -> Any:
-        kind = _kind(type(technique), name)
-        return tuple(read(kind, one, target) for one in path) if isinstance(path, list) else read(kind, path, target)
+    known = {name: read_for(type(technique), name, path, target) for name, path in (given or {}).items()}
+    return filled(technique, known)
 
-    return filled(technique, {name: found(name, path) for name, path in (given or {}).items()})
+
+def read_for(technique: Given, name: str, path: Paths, target: Generator | Classifier) -> Any:
+    """One thing that a technique may be given, or several of one kind, by its name there."""
+    kind = _kind(technique, name)
+    return tuple(read(kind, one, target) for one in path) if isinstance(path, list) else read(kind, path, target)
 
 
 def read(kind: str, path: Path | None, target: Generator | Classifier) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genvet.cli import by_name, outcome, screen
+from genvet.cli import by_name, guarding, outcome, screen
+from genvet.cli.guarding import GUARDS, Guards
 from genvet.cli.options import Reporting, output_folder
 from genvet.core.errors import BadInput
 
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
 
 
 def invert(
-    probe: Probe, model: Path | None, out: Path | None, common: Reporting, given: Mapping[str, by_name.Paths] | None
+    probe: Probe,
+    model: Path | None,
+    out: Path | None,
+    common: Reporting,
+    given: Mapping[str, by_name.Paths] | None,
+    guards: Guards = GUARDS,
 ) -> int:
     """Run an inversion on the classifier of a file, or of an address."""
-    from genvet import engine
     from genvet.files.writing import write_tensors
 
     if model is None:
@@ -30,10 +35,10 @@ def invert(
     # What a service answered is kept: the same command goes on from there.
     keeping = outcome.leaving_nothing_empty if served(model) else outcome.all_or_nothing
     with screen.progress(), keeping(folder):
-        result, finding = engine.measured(probe, target, gift, seed=common.seed, out=folder)
+        result, findings = guarding.measured(probe, target, gift, guards, seed=common.seed, out=folder)
     about = {"genvet.attack": probe.name(), "genvet.config": probe.model_dump_json()}
     path = write_tensors(result.tensors(), folder / "inverted.safetensors", about)
-    report = outcome.told(file, finding, "This is an attack, not a scan: the model was not vetted.")
+    report = outcome.told(file, findings, "This is an attack, not a scan: the model was not vetted.")
     outcome.leave(report, folder, common.json, [path])
     return 0
 

@@ -1,4 +1,4 @@
-"""`genvet defend`: the flags are the fields of the repair; the repaired model is measured, and scanned again."""
+"""`genvet defend`: the flags are the fields of the defence; a repaired model is scanned again, a guard measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from genvet.core.generator import Generator
     from genvet.core.modelfile import ModelFile
     from genvet.core.report import Finding, Report
-    from genvet.core.technique import Repair
+    from genvet.core.technique import Guard, Repair
 
 Depth = Literal["none", "quick", "standard", "deep"]
 
@@ -41,20 +41,23 @@ def defend(
     given: Mapping[str, Path] | None = None,
     settings: Any = None,
 ) -> int:
-    """Repair a generator that may hold a backdoor; `genvet defend NAME --help` lists what the repair takes.
+    """Repair a generator, or measure a guard before it; `genvet defend NAME --help` lists what it takes.
+
+    A repair changes weights so that less of a backdoor is left. A guard changes queries or answers: no model is
+    written, and the report tells what it costs an honest user, and what an attacker gets who knows it.
 
     Parameters
     ----------
     name: str
-        The repair: `genvet list defence` names them.
+        The repair, or the guard: `genvet list defence` names them.
     model: Path
-        The model to repair; its file stays as it is.
+        The model to repair or to guard; its file stays as it is.
     backdoor: Path
         A backdoor.safetensors, as genvet attack writes it: measures what is left of that backdoor.
     clean: Path
         The model as it was before the attack, where it is known: what the repaired one should be like.
     count: int
-        Latents over which distortions are measured.
+        Latents over which distortions, or a guard's costs, are measured.
     depth: Literal
         How closely the model is scanned before and after; none leaves the scans out.
     reference: Path
@@ -63,9 +66,13 @@ def defend(
         Folder for repaired.safetensors, the report, and both scans; ./genvet-defend-<stem> unless given.
     """
     from genvet import engine
+    from genvet.core.technique import Guard
     from genvet.files.convert import save
 
     repair = asked(name, settings)
+    if isinstance(repair, Guard):
+        unneeded(repair, {"--backdoor": backdoor, "--clean": clean, "--reference": reference})
+        return guard(repair, model, count, out, common, given)
     file, target = opened(model, common)
     writable(target)
     gift = by_name.gift(repair, given, target)
@@ -86,14 +93,44 @@ def defend(
     return 0
 
 
-def asked(name: str, settings: Any) -> Repair:
-    """The repair; raises BadInput for a defence that changes no weights."""
-    from genvet.core.technique import Repair
+def asked(name: str, settings: Any) -> Repair | Guard:
+    """The repair or guard; raises BadInput for a defence that is neither."""
+    from genvet.core.technique import Guard, Repair
 
     defence = settings if settings is not None else by_name.named(name, "defence")
-    if not isinstance(defence, Repair):
-        raise BadInput(f"{defence.name()} repairs no model", hint="genvet list defence names those that do")
+    if not isinstance(defence, Repair | Guard):
+        raise BadInput(f"{defence.name()} repairs and guards no model", hint="genvet list defence names those that do")
     return defence
+
+
+def unneeded(defence: Guard, options: Mapping[str, Path | None]) -> None:
+    """Raises BadInput where something is given that only a repair could use."""
+    given = [name for name, path in options.items() if path is not None]
+    if given:
+        raise BadInput(f"{defence.name()} changes no model", got=" ".join(given), hint="leave it out")
+
+
+def guard(
+    defence: Guard,
+    model: Path,
+    count: int,
+    out: Path | None,
+    common: Reporting,
+    given: Mapping[str, by_name.Paths] | None,
+) -> int:
+    """Measure what a guard costs, and what it is worth against who knows it."""
+    from genvet import engine
+
+    file, target = opened(model, common)
+    gift = by_name.gift(defence, given, target)
+    folder = out or output_folder("defend", model)
+    with screen.progress(), outcome.all_or_nothing(folder):
+        _, finding = engine.worth(defence, target, gift, samples=count, seed=common.seed, out=folder)
+    unchecked = (
+        "This measures a guard: the model was not vetted, and no attack was run. genvet attack NAME --guard does."
+    )
+    outcome.leave(outcome.told(file, finding, unchecked), folder, common.json)
+    return 0
 
 
 def writable(generator: Generator) -> None:

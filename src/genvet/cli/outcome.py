@@ -90,7 +90,7 @@ def told(file: ModelFile, findings: Finding | Sequence[Finding], unchecked: str)
 
 def leave(report: Report, folder: Path, json: bool, paths: Sequence[Path] = ()) -> None:
     """The report of one technique as JSON and as a page, and words on the screen, with the other files it wrote."""
-    (finding,) = report.findings
+    finding = report.findings[0]
     page = keep(report, folder)
     if json:
         put(report)

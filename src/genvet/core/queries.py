@@ -109,7 +109,7 @@ class Endpoint(Gallery):
 
     def __init__(self, generator: Generator, budget: int | None = None) -> None:
         super().__init__(generator, budget)
-        self._ask = generator.__call__
+        self._generator = generator
         self.latent = generator.latent
 
     def ask(self, z: Tensor, labels: Tensor | None = None) -> Reply:
@@ -118,5 +118,7 @@ class Endpoint(Gallery):
 
     @torch.no_grad()
     def __call__(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images where the latents are, wherever the network runs."""
         self._spend(len(z))
-        return self._ask(z.detach(), labels)
+        there = self._generator.device
+        return self._generator(z.detach().to(there), None if labels is None else labels.to(there)).to(z.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from genvet.core.report import Figure, Finding, Proof
 from genvet.core.rng import Rng
 from genvet.core.severity import Severity
 from genvet.core.technique import Guard, Picture, Probe, Repair, Result, Technique
+from genvet.engine.guarding import Standing, behind, through
 from genvet.engine.shelf import Shelf
 from genvet.verdict import judge
 
@@ -25,16 +27,26 @@ def assess(
 
 
 def measured(
-    probe: Probe, target: Any, given: Any = None, *, seed: int = 0, out: Path | None = None, part: str = ""
+    probe: Probe,
+    target: Any,
+    given: Any = None,
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+    part: str = "",
+    guards: Sequence[Standing] = (),
+    knowing: str = "",
 ) -> tuple[Result, Finding]:
-    """The same, with the result itself: what was planted is in it."""
+    """The same, with the result itself: what was planted is in it. Guards stand before the view that it is handed."""
     shelf = Shelf(out, getattr(target, "rate", 16_000))
-    view = handed(probe, target)
+    view, charged = behind(probe, target, guards, seed, knowing) if guards else (handed(probe, target), None)
     began = time.perf_counter()
     result = probe(view, gift(probe, {}) if given is None else given, Rng(seed).fork(probe.name()))
     seconds = time.perf_counter() - began
-    about = {"access": probe.access().__name__, "part": part, "seed": seed, "seconds": round(seconds, 3)}
-    return result, found(probe, result, shelf, device=str(getattr(target, "device", "cpu")), **about)
+    access = probe.access().__name__ + through(guards, knowing)
+    about = {"access": access, "part": part, "seed": seed, "seconds": round(seconds, 3)}
+    finding = found(probe, result, shelf, device=str(getattr(target, "device", "cpu")), **about)
+    return result, finding if charged is None else finding.model_copy(update={"queries": charged.used})
 
 
 def found(technique: Technique, result: Result, shelf: Shelf, **about: Any) -> Finding:

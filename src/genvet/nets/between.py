@@ -131,6 +131,25 @@ class Incoming(Between):
         return Reply(reply.images, reply.owner // k, reply.status.view(-1, k).amin(1))
 
 
+class Shown:
+    """Samples of guarded queries: who looks at a gallery picks no latents."""
+
+    def __init__(self, view: Queries) -> None:
+        self._view, self.shape = view, view.shape
+
+    @property
+    def used(self) -> int:
+        return self._view.used
+
+    @property
+    def left(self) -> int | None:
+        return self._view.left
+
+    def sample(self, n: int, rng: Rng) -> Tensor:
+        """The first `n` images of this stream, on the CPU: (n, *shape)."""
+        return self._view.sample(n, rng)
+
+
 class Draws:
     """Standard normal numbers for each answer: by its running number, or by what was asked; the seed is the key."""
 

@@ -63,6 +63,8 @@ def _done(technique: str) -> str:
         return "A table was made again"
     if technique.startswith("zoo."):
         return "Inspections were scored on a population"
+    if technique.startswith("query."):
+        return "A guard was measured"
     entry = techniques().get(technique)
     did = {"defence": "The model was repaired", "study": "The model was measured", "recipe": "A network was trained"}
     return did.get(entry.kind, "") if entry else ""

@@ -54,10 +54,11 @@ class GaussianNoise(Guard):
         def averaging(view: Queries) -> Queries:
             return Knowing(view, lambda x: unclipped(x, self.sigma), times=16, jitter=jitter)
 
-        return {
-            f"averages 16 answers{near}": averaging,
-            "denoises": lambda view: Knowing(view, lambda x: denoised(x, self.sigma)),
-        }
+        def denoising(view: Queries) -> Queries:
+            return Knowing(view, lambda x: denoised(x, self.sigma))
+
+        ways = {f"averages 16 answers{near}": averaging, "denoises": denoising}
+        return dict(reversed(ways.items())) if self.drawn == "smooth" else ways
 
 
 class Drift:
