@@ -16,6 +16,7 @@ from genvet.catalogue import techniques
 from genvet.core.backdoor import Backdoor, Points
 from genvet.core.classifier import Classifier
 from genvet.core.data import Critic, Images, Labelled, Sounds
+from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator, StyleGenerator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Graph, ModelFile, Node, Part
@@ -23,7 +24,7 @@ from genvet.core.queries import Queries, Samples
 from genvet.core.report import Finding
 from genvet.core.rng import Rng
 from genvet.core.scores import Scores
-from genvet.core.technique import Probe, Recipe, Repair, Technique, Trained, TrainedClassifier, TrainedGenerator
+from genvet.core.technique import Guard, Probe, Recipe, Repair, Technique, Trained, TrainedClassifier, TrainedGenerator
 from genvet.engine import assess
 from genvet.files.classifiers import load_classifier, save_classifier
 from genvet.files.convert import load_saved, save
@@ -281,6 +282,71 @@ def test_a_repair_is_measured_and_can_be_written(repair: type[Repair], tmp_path:
     save(result.repaired, tmp_path / "repaired.safetensors")
     again = load_saved(tmp_path / "repaired.safetensors")
     assert torch.equal(again.sample(3, Rng(0)), result.repaired.sample(3, Rng(0)))
+
+
+@pytest.fixture
+def guard(technique: type[Technique]) -> type[Guard]:
+    if not issubclass(technique, Guard):
+        pytest.skip("not a guard")
+    return technique
+
+
+def standing(guard: type[Guard], times: int = 1) -> Any:
+    """What it stands before, so many times one behind the other, by its smoke config."""
+    target: Any = toy_generator() if guard.guards() is Queries else toy_classifier()
+    view = target.seen_as(guard.guards())
+    for _ in range(times):
+        view = guard(**guard.smoke)(view, guard.gift()(), Rng(1))
+    return view
+
+
+def told_by(guard: type[Guard], view: Any, part: slice = slice(None)) -> torch.Tensor:
+    """Answers to six fixed queries, or to some of them."""
+    drawn = torch.randn(6, 6, generator=torch.manual_seed(7))
+    if guard.guards() is Queries:
+        return view.ask(drawn[part]).images  # type: ignore[no-any-return]
+    return view(drawn.repeat(1, 11)[part, :64].view(-1, 1, 8, 8).tanh())  # type: ignore[no-any-return]
+
+
+def test_a_guard_is_the_view_that_it_stands_before(guard: type[Guard]) -> None:
+    for times in (1, 2):
+        view = standing(guard, times)
+        assert isinstance(view, guard.guards()) and view.used == 0 and view.left is None
+        answers = told_by(guard, view)
+        assert view.used == 6 and torch.isfinite(answers).all() and answers.abs().max() <= 1
+    plain = toy_generator() if guard.guards() is Queries else toy_classifier()
+    assert view.shape == plain.shape and not answers.requires_grad
+
+
+def test_answers_follow_from_key_and_queries_alone(guard: type[Guard]) -> None:
+    """Whatever the batch and the global state, which is left alone."""
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    view = standing(guard)
+    torch.set_rng_state(state)
+    parted = torch.cat([told_by(guard, view, part) for part in (slice(0, 2), slice(2, 6))])
+    torch.manual_seed(99)
+    view = standing(guard)
+    torch.manual_seed(98)
+    assert torch.allclose(parted, told_by(guard, view), atol=1e-5)
+
+
+def test_a_guard_of_queries_is_measured(guard: type[Guard]) -> None:
+    if guard.guards() is not Queries:
+        with pytest.raises(Unsupported, match="stands before"):
+            engine.worth(guard(**guard.smoke), toy_generator(), samples=64)
+        return
+    target = toy_generator()
+    before = {k: v.clone() for k, v in target.module.state_dict().items()}
+    result, finding = engine.worth(guard(**guard.smoke), target, samples=64)
+    assert Finding.model_validate_json(finding.model_dump_json()) == finding and finding.technique == guard.name()
+    same(finding, engine.worth(guard(**guard.smoke), target, samples=64)[1])
+    assert all(torch.equal(before[k], v) for k, v in target.module.state_dict().items())
+    measures = {m.name: m for m in finding.measures}
+    assert measures["frechet"].value is not None and measures["frechet"].chance is not None
+    assert (measures["psnr"].value is not None) == result.same == (measures["ssim"].value is not None)
+    (table,) = finding.tables
+    assert len(table.rows) == 1 + len(guard(**guard.smoke).known())
 
 
 def test_is_listed(technique: type[Technique], capsys: pytest.CaptureFixture[str]) -> None:

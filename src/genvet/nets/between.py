@@ -163,6 +163,14 @@ class Draws:
         return torch.stack([torch.randn(x.shape[1:], generator=self._rng.fork(name).block()) for name in names]).to(x)
 
 
+def first_each(reply: Reply) -> Tensor:
+    """The first image that each query brought, (n, *shape); raises Refused where one brought none."""
+    brought = torch.bincount(reply.owner.cpu(), minlength=len(reply.status))
+    if not bool((brought > 0).all()):
+        raise Refused(f"{int((brought == 0).sum())} of {len(brought)} queries were not answered")
+    return reply.images[(brought.cumsum(0) - brought).to(reply.images.device)]
+
+
 def pictured(view: Queries, what: str) -> Queries:
     """The view, where it gives grey or coloured pictures; raises Unsupported otherwise."""
     if len(view.shape) != 3 or view.shape[0] not in (1, 3):

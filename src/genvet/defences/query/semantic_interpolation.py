@@ -16,7 +16,7 @@ from genvet.core.report import Measure
 from genvet.core.rng import Rng
 from genvet.core.technique import Guard
 from genvet.maths.boundaries import Boundary
-from genvet.nets.between import Between, Incoming, pictured
+from genvet.nets.between import Between, Incoming, first_each, pictured
 from genvet.nets.editing import Readings
 from genvet.nets.latent_planes import SAMPLES, BackAcross, planes
 
@@ -62,7 +62,7 @@ class SemanticInterpolation(Guard):
     def _scores(self, view: Queries, z: Tensor, read: Readings) -> dict[str, Tensor]:
         labels = view.latent.labels(0, len(z))
         batches = zip(z.split(256), [None] * len(z) if labels is None else labels.split(256), strict=False)
-        told = torch.cat([read(view(some, kinds).float().cpu()) for some, kinds in batches])
+        told = torch.cat([read(first_each(view.ask(some, kinds)).float().cpu()) for some, kinds in batches])
         return dict(zip(read.names, told.unbind(1), strict=True))
 
     def asked(self, read: Readings) -> tuple[str, ...]:
