@@ -85,7 +85,7 @@ def gift_for(probe: type[Probe]) -> Any:
     images = Images(x=torch.rand(3, 1, 8, 8, generator=torch.manual_seed(1)) * 2 - 1, names=("a", "b", "c"))
     gift, have = probe.gift(), {}
     for field in dataclasses.fields(gift):
-        if field.name == "reference":
+        if field.name in ("reference", "real"):
             have[field.name] = Images(torch.rand(48, 1, 8, 8, generator=torch.manual_seed(2)) * 2 - 1, ("",) * 48)
         elif field.name in ("members", "non_members"):
             have[field.name] = records(field.name)

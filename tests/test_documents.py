@@ -53,7 +53,7 @@ def test_commands(page: str) -> None:
     ("pages", "kind"),
     [
         ("scan", "inspection"),
-        ("attack invert membership", "attack"),
+        ("attack invert membership steal", "attack"),
         ("defend invert", "defence"),
         ("train", "recipe"),
         ("study", "study"),

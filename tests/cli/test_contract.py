@@ -30,7 +30,7 @@ COMMANDS = {
     "sample": {"--count", "--out", "--truncation", "--net", "--part", "--seed", "--device", "--config", "--debug"},
     "explore": {"--port", "--host", "--net", "--part", "--seed", "--device", "--config", "--debug"},
     "train": {
-        *("--data", "--recipe", "--out", "--every", "--classifier", "--reference", "--broken", "--devices"),
+        *("--data", "--recipe", "--out", "--every", "--start", "--classifier", "--reference", "--broken", "--devices"),
         *("--seed", "--device", "--config", "--debug"),
     },
     "attack": {

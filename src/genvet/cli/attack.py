@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genvet.cli import by_name, classifier_attack, guarding, membership_attack, outcome, screen
+from genvet.cli import by_name, classifier_attack, extraction_attack, guarding, membership_attack, outcome, screen
 from genvet.cli.guarding import GUARDS, Guards
 from genvet.cli.opening import placed
 from genvet.cli.options import REPORTING, Reporting, output_folder
@@ -35,6 +35,7 @@ def attack(
     Backdoors go into a generator: those that train from data need no MODEL, and begin with a fresh network, by --net
     dcgan:capacity=16,latent=100. Inversions find images of what a classifier knows, through a generator as --prior.
     Memberships are told from a generator, its samples or its critic: who was in the training set, and who is exposed.
+    Extractions steal a generator by its answers, and leave the stolen one.
 
     Parameters
     ----------
@@ -53,6 +54,8 @@ def attack(
         return classifier_attack.invert(probe, model, out, common, given, guards)
     if probe.name().startswith("membership."):
         return membership_attack.expose(probe, model, out, common, given, guards)
+    if probe.name().startswith("extraction."):
+        return extraction_attack.steal(probe, model, out, common, given, guards)
     file = (
         load(model, net=common.net, part=common.part)
         if model

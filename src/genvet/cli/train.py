@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from genvet.core.technique import Recipe, Trained
     from genvet.files.training_set import Broken
     from genvet.training.checkpoints import Folder
+    from genvet.training.starting import Start
 
 
 def train(
@@ -43,6 +44,7 @@ def train(
     every: Annotated[int, Parameter(validator=Number(gte=1))] = 500,
     broken: Literal["refuse", "skip"] = "refuse",
     devices: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 1,
+    start: Path | None = None,
     classifier: Path | None = None,
     reference: Path | None = None,
     common: Common = COMMON,
@@ -69,6 +71,8 @@ def train(
         refuse, or skip and list them.
     devices: int
         GPUs of this machine (or processes, on a CPU) that share every batch.
+    start: Path
+        A generator.safetensors whose weights it begins with, and those of the critic.safetensors beside it, if any.
     classifier: Path
         A classifier.safetensors, or an ONNX graph with what it takes (model.onnx#range=0:1), whose last hidden layer is
         the space that quality is measured in, and which gives the class score; fixed random convolutions unless given.
@@ -79,6 +83,7 @@ def train(
     from genvet.core.rng import Rng
     from genvet.files.classifiers import load_classifier
     from genvet.training.checkpoints import Folder, kept_by
+    from genvet.training.starting import begun_from
     from genvet.training.written import write
 
     chosen = settings if settings is not None else recipe_for(net, recipe)()
@@ -87,6 +92,7 @@ def train(
     folder = out or output_folder("train", Path(net))
     given = load(chosen, data, common.device, broken)
     space = load_classifier(classifier) if classifier else None
+    begun = starts(start, devices)
     (samples,) = vars(given).values()
     held_out = against(chosen, reference, samples) if reference else samples
     rate = getattr(samples, "rate", 16_000)
@@ -94,7 +100,7 @@ def train(
     keeper = Folder(folder / "resume", every, partial(tell, folder, rate))
     began = time.monotonic()
     try:
-        with screen.progress(), kept_by(keeper), stopping(keeper):
+        with screen.progress(), kept_by(keeper), stopping(keeper), begun_from(begun):
             if devices > 1:
                 share(chosen, given, common.seed, keeper, devices, common.device)
             trained = chosen(given, Rng(common.seed))
@@ -111,6 +117,21 @@ def train(
     for path in paths:
         screen.note(f"{net}: {path}")
     return 0
+
+
+def starts(path: Path | None, devices: int) -> Start:
+    """The networks that a training goes on from; none without a path."""
+    from genvet.files.convert import averaged
+    from genvet.files.critic import load_critic
+    from genvet.files.load import load
+    from genvet.training.starting import Start
+
+    if path is None:
+        return Start()
+    if devices > 1:
+        raise BadInput("a training from given weights runs on one device", got=f"--devices {devices}")
+    critic = path.parent / "critic.safetensors"
+    return Start(averaged(load(path)), load_critic(critic).module if critic.is_file() else None)
 
 
 def share(recipe: Recipe, given: Any, seed: int, keeper: Folder, devices: int, device: str) -> None:

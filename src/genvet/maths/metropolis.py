@@ -70,10 +70,10 @@ class Rejection:
     shift: float
 
     @classmethod
-    def of(cls, pilot: Tensor) -> Rejection:
+    def of(cls, pilot: Tensor, shifted: bool = True) -> Rejection:
         """From the log-odds (n,) of some samples."""
         most = float(pilot.max())
-        return cls(most, float(torch.quantile(_strength(pilot.double(), most), QUANTILE)))
+        return cls(most, float(torch.quantile(_strength(pilot.double(), most), QUANTILE)) if shifted else 0.0)
 
     def taken(self, log_odds: Tensor, rng: Rng) -> Tensor:
         """Which samples are kept, (n,) bool."""

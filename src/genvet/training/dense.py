@@ -23,7 +23,7 @@ class Given:
 
 
 class Dense(Recipe):
-    """Trains an MLP on samples of any shape, such as points of the plane (1, 1, 2), and averages its weights."""
+    """Trains an MLP on samples of any shape, such as points (1, 1, 2), and averages its weights."""
 
     source: ClassVar[str] = "Hu, Pang: Stealing Machine Learning Models, ACSAC 2021, appendix A.1 (25 Gaussians)"
     smoke: ClassVar[dict[str, Any]] = {"steps": 2, "batch": 8, "width": 4}
