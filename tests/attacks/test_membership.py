@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genvet.attacks.membership import critic_score, density_ratio, latent_recovery, nearest, shadow
+from genvet.attacks.membership import critic_score, density_ratio, latent_recovery, nearest, reconstruction, shadow
 from genvet.attacks.membership import latent_recovery_black_box as black_box
 from genvet.attacks.membership.copying import Copying
 from genvet.attacks.membership.critic_score import CriticScore
@@ -21,10 +21,12 @@ from genvet.attacks.membership.latent_recovery import LatentRecovery
 from genvet.attacks.membership.latent_recovery_black_box import LatentRecoveryBlackBox
 from genvet.attacks.membership.monte_carlo import MonteCarlo
 from genvet.attacks.membership.nearest import Nearest
+from genvet.attacks.membership.reconstructed import Reconstructed
+from genvet.attacks.membership.reconstruction import Reconstruction
 from genvet.attacks.membership.records import Seen
 from genvet.cli import main
 from genvet.core.data import Critic, Images, Split
-from genvet.core.errors import BadInput, BudgetSpent
+from genvet.core.errors import BadInput, BudgetSpent, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.queries import Queries, Samples
@@ -33,7 +35,7 @@ from genvet.files.convert import save
 from genvet.files.splits import load_split
 from genvet.maths import shadow_signals
 from genvet.maths.membership import auc
-from genvet.nets import dcgan
+from genvet.nets import classifiers, dcgan, stylegan2
 from genvet.nets.nearest_samples import nearest_samples
 from genvet.nets.spaces import pixels
 from genvet.training import adversarial
@@ -88,7 +90,7 @@ def overfitted() -> Critic:
     return Critic(module.eval(), (1, 8, 8))
 
 
-def measured(found: Exposed, name: str) -> float:
+def measured(found: Exposed | Reconstructed, name: str) -> float:
     return next(m.value for m in found.measures() if m.name == name)  # type: ignore[return-value]
 
 
@@ -306,6 +308,45 @@ def test_copies_are_told_from_samples_that_are_merely_good() -> None:
     assert found.nearer.value == 1.0 and found.p == 0.001 and "copying" in found.summary()
     assert abs(honest.statistic.value) < 3 and honest.copies == honest.control == 0
     assert honest.nearer.low < 0.5 < honest.nearer.high and honest.p > 0.05
+
+
+def by_reconstruction(target: Generator, **knobs: Any) -> Reconstructed:
+    noise = torch.randn(32, 1, 8, 8, generator=Rng(5).block())
+    similar = Images((FEW.x + 0.5 * noise).clamp(-1, 1), FEW.names)
+    given = reconstruction.Given(members=FEW, non_members=REST, similar=similar, critic=overfitted())
+    return Reconstruction(**{"samples": 300, "restarts": 2, "steps": 120, **knobs})(target, given, Rng(0))
+
+
+def test_similar_images_lead_to_what_was_learned_by_heart_and_to_nothing_elsewhere() -> None:
+    found, honest = by_reconstruction(smooth(FEW)), by_reconstruction(smooth(blobs(32, 7)))
+    assert measured(found, "pixels.nearer") > 0.9 and measured(found, "pixels.gained") > 0.9
+    assert "they are reconstructed" in found.summary() and found.x.shape == (32, 1, 8, 8)
+    assert measured(found, "pixels.nearer.ordinary") < measured(found, "pixels.nearer")
+    assert measured(honest, "pixels.gained") < 0.75 and "as near already" in honest.summary()
+
+
+def test_samples_are_ranked_by_membership() -> None:
+    found = by_reconstruction(memoriser(Images(torch.cat([FEW.x, blobs(300, 6).x]), ("",) * 332)), guide="membership")
+    assert measured(found, "pixels.nearer") > measured(found, "pixels.nearer.ordinary") + 0.2
+    with pytest.raises(BadInput, match="keep"):
+        by_reconstruction(stranger(), guide="membership", keep=300)
+
+
+@pytest.mark.parametrize("space", ["z", "w", "both"])
+def test_attributes_lead_through_each_space_of_a_style_generator(space: str) -> None:
+    style = stylegan2.build(size=8, z_dim=8, w_dim=8, channels=1, channel_base=64, channel_max=8, rng=Rng(3))
+    style.module.eval().requires_grad_(False)
+    with Rng(2).seeded():
+        judge = classifiers.build(("dark", "light"), 2, 8, 1, "resnet")
+    judge.module.eval().requires_grad_(False)
+    given = reconstruction.Given(members=FEW, non_members=REST, classifier=judge)
+    attack = Reconstruction(guide="attributes", space=space, samples=64, restarts=2, steps=25)  # type: ignore[arg-type]
+    found = attack(style, given, Rng(0))
+    best = style.sample(64, Rng(0).fork("guesses")).clamp(-1, 1)
+    assert bool((judge(found.x).diagonal() >= judge(best).amax(0) - 1e-4).all()), "no worse than where it began"
+    if space != "z":
+        with pytest.raises(Unsupported, match="no space w"):
+            attack(stranger(), given, Rng(0))
 
 
 def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

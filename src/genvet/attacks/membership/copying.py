@@ -126,7 +126,7 @@ class Copying(Comparing, Probe):
     """Tells whether samples are copies: nearer to training records than fresh real ones are."""
 
     source: ClassVar[str] = (
-        "Meehan et al.: A non-parametric test to detect data-copying, 2020, sec. 3; Feng et al.: When do GANs replicate?"
+        "Meehan et al.: A non-parametric test to detect data-copying, 2020, sec. 3; Feng et al. 2021 (replication)"
     )
     smoke: ClassVar[dict[str, Any]] = {"samples": 100, "cells": 1}
 
