@@ -51,6 +51,7 @@ def measured(
     before = standing(guards.guard, target)
     runs: dict[str, dict[str, Any]] = {"guarded": {"guards": before}}
     if guards.knowing:
+        engine.through(before, guards.knowing)  # says what is not known before the work, not after it
         runs["guarded, known"] = {"guards": before, "knowing": guards.knowing}
     if not guards.alone:
         runs["plain"] = {}

@@ -5,6 +5,7 @@ from genvet.engine.folders import Scanned as Scanned
 from genvet.engine.folders import scan_folder as scan_folder
 from genvet.engine.guarding import Standing as Standing
 from genvet.engine.guarding import side_by_side as side_by_side
+from genvet.engine.guarding import through as through
 from genvet.engine.guarding import worth as worth
 from genvet.engine.repairing import beside as beside
 from genvet.engine.repairing import repaired as repaired
