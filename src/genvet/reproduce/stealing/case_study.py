@@ -1,0 +1,136 @@
+"""The case study: a StyleGAN is stolen, and the stolen one learns another domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+
+from genvet.core.report import Claim
+from genvet.core.rng import Rng
+from genvet.core.technique import Technique, TrainedGenerator
+from genvet.files.convert import load_saved
+from genvet.maths.quality import STATISTICS, frechet
+from genvet.nets.random_features import NAME, random_features
+from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
+from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, table, values
+from genvet.reproduce.stealing import SOURCE
+from genvet.reproduce.stealing.pictures import DATA, SEEDS, differs, target, theft
+from genvet.reproduce.stealing.telling import NULLS, fidelity_below_accuracy, lines
+from genvet.reproduce.stealing.thefts import CHECKPOINTS, Data, Theft, learned
+from genvet.training import shadows
+from genvet.training.checkpoints import Folder, kept_by
+from genvet.training.starting import Start, begun_from
+
+SHORT: dict[Scale, int] = {"smoke": 2, "small": 500, "paper": 20_000}
+"""Steps in the new domain."""
+CHANNELS = {"fashion_mnist": "cifar10", "cifar10": "fashion_mnist", "celeba": "lsun_church", "lsun_church": "celeba"}
+"""The domain that a stolen generator of each is taken to."""
+
+
+class Transfer(Cell):
+    """A training in another domain, from the stolen weights or from fresh ones."""
+
+    theft: Theft
+    to: Data
+    steps: Annotated[int, Field(ge=1)]
+    stolen: bool
+    """Begin with the stolen generator."""
+    samples: Annotated[int, Field(ge=20)]
+
+    @property
+    def name(self) -> str:
+        begun = "stolen" if self.stolen else "fresh"
+        return f"{self.theft.target.name}-to-{self.to}-{self.steps}-{begun}-{self.theft.target.seed}"
+
+    def needs(self) -> tuple[Step, ...]:
+        return (self.theft.target,)
+
+    def techniques(self) -> tuple[type[Technique], ...]:
+        return self.theft.techniques()
+
+    def where(self) -> Mapping[str, object]:
+        return {"stolen": self.stolen, "seed": self.theft.target.seed}
+
+    def __call__(self, place: Place) -> Numbers:
+        begun = load_saved(self.theft.kept(place)) if self.stolen else None
+        images = learned(place.data, self.to, self.theft.target.size, 0)
+        recipe = shadows.recipe(self.theft.attacker).model_copy(
+            update={"steps": self.steps, "size": self.theft.target.size}
+        )
+        x, channels = images.x, self.theft.target.images(place).x.shape[1]
+        if x.shape[1] != channels:
+            x = x.mean(1, keepdim=True).expand(-1, channels, -1, -1).contiguous()
+        folder = Folder(place.cache / "transfers" / self.name / "resume", CHECKPOINTS)
+        with kept_by(folder), begun_from(Start(begun)):
+            trained = recipe(recipe.gift()(type(images)(x, images.names)), Rng(self.theft.target.seed))
+        assert isinstance(trained, TrainedGenerator)
+        order = torch.randperm(len(x), generator=Rng(0, "halves").block())
+        n = min(self.samples, len(x) // 2)
+        one, other = (random_features(x[rows]) for rows in order[: 2 * n].split(n))
+        made = random_features(trained.generator.sample(n, Rng(1, "looks")))
+        told = {"frechet": frechet(one, made), "kernel": STATISTICS["kernel"](one, made)}
+        return {**told, "frechet.null": frechet(one, other)}
+
+
+class CaseStudy(Experiment):
+    """A style generator, stolen by another, and taken to a new domain."""
+
+    title: ClassVar[str] = "Section 7: a StyleGAN is stolen, and learns another domain"
+    source: ClassVar[str] = f"{SOURCE}, section 7 (numbers not in what we have)"
+
+    def cells(self, scale: Scale) -> tuple[Cell, ...]:
+        return tuple(_seeds(scale))
+
+    def told(self, scale: Scale, done: Done) -> Told:
+        stolen = lines(done, [(("stolen from a StyleGAN2",), {})])
+        begun = {"from the stolen weights": True, "from fresh weights": False}
+        moved = [
+            Line(
+                (words, f"{name} in the new domain, in {NAME}"),
+                None,
+                median(values(done, name, Transfer, stolen=which)),
+            )
+            for words, which in begun.items()
+            for name in ("frechet", "kernel", "frechet.null")
+        ]
+        differ = (
+            "The paper's target is StyleGAN on LSUN-Bedroom at 256 pixels, and its numbers are not in what we have.",
+            f"Transfer: {SHORT[scale]:,} steps in the other data set, grey where the target is, from both beginnings.",
+        )
+        return Told(
+            (table(self.title, ("network", "measure"), [*stolen, *moved]),),
+            tuple(_claims(done)),
+            (),
+            (*differs(scale), *differ, NULLS),
+        )
+
+
+def _seeds(scale: Scale) -> Iterator[Cell]:
+    for seed in range(1, SEEDS[scale] + 1):
+        robbed = theft(scale, target(scale, "stylegan2", seed), "stylegan2")
+        yield robbed
+        for stolen in (True, False):
+            yield Transfer(
+                theft=robbed,
+                to=CHANNELS[DATA[scale][0]],  # type: ignore[arg-type]
+                steps=SHORT[scale],
+                stolen=stolen,
+                samples=int(robbed.settings["samples"]),
+            )
+
+
+def _claims(done: Done) -> Iterator[Claim]:
+    yield fidelity_below_accuracy(done, "stealing.case-study.fidelity-below-accuracy")
+    found: list[dict[int, float]] = [{}, {}]
+    for cell, told in done:
+        if isinstance(cell, Transfer) and told["frechet"] is not None:
+            found[not cell.stolen][cell.theft.target.seed] = told["frechet"]
+    gain: Spread | None = median(found[0][seed] - found[1][seed] for seed in sorted({*found[0]} & {*found[1]}))
+    agree = gain is not None and (gain.high < 0 or gain.low > 0)
+    words = "distance to the new domain from the stolen weights, less that from fresh ones, seed by seed"
+    yield claim(
+        "stealing.case-study.stolen-weights-help", gain, gain is not None and gain.high < 0, words, decided=agree
+    )
