@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -17,6 +18,9 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 Look = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Points and the numbers of their rows -> the loss by the whole target, which is never rounded to nothing where a
 probability is rounded to 1; and how sure it is of each one's label: (n,) each."""
+
+MARKS = 100
+"""Steps that the trail remembers, about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,10 @@ class Ended:
     """That each row took, (rows,)."""
     passes: int
     """Images that were made and shown to the target, with and without gradients."""
+    marks: Tensor
+    """Some of the steps at which the whole target looked, (t,), the last one among them."""
+    trail: Tensor
+    """The probability of the label at each mark, of the best point of every row by then: (t, rows)."""
 
 
 def invert(begin: Tensor, loss: Loss, look: Look, kept: Callable[[Tensor], Tensor], pace: Pace) -> Ended:
@@ -75,6 +83,9 @@ def invert(begin: Tensor, loss: Loss, look: Look, kept: Callable[[Tensor], Tenso
     best, best_u = torch.full((rows,), torch.inf, dtype=torch.float64, device=on), begin.clone()
     sure = torch.zeros(rows, device=on)
     taken, passes = torch.zeros(rows, dtype=torch.long, device=on), 0
+    apart = pace.look * max(1, -(-pace.steps // pace.look // MARKS))
+    marks = torch.tensor([*range(0, pace.steps, apart), pace.steps], device=on)
+    trail = torch.full((len(marks), rows), torch.nan, device=on)
     active = _Active.of(begin[:0], torch.arange(0, device=on))
     waiting = 0
     bar = iter(track(range(rows), rows, "inversions"))
@@ -93,6 +104,7 @@ def invert(begin: Tensor, loss: Loss, look: Look, kept: Callable[[Tensor], Tenso
             better = value <= best[active.row[looked]]
             at = active.row[looked][better]
             best[at], sure[at], best_u[at] = value[better].double(), how_sure[better].to(sure), active.u[looked][better]
+            trail[(active.step[looked] + apart - 1) // apart, active.row[looked]] = sure[active.row[looked]]
         over = (active.step >= pace.steps) | (looked & (sure[active.row] >= pace.enough) & (pace.enough < 1))
         taken[active.row] = active.step
         for _ in range(int(over.sum())):
@@ -103,7 +115,9 @@ def invert(begin: Tensor, loss: Loss, look: Look, kept: Callable[[Tensor], Tenso
             passes += len(active.row)
     for _ in bar:
         pass
-    return Ended(best_u, best, sure, taken, passes)
+    for earlier, later in pairwise(trail):
+        later.copy_(torch.where(later.isnan(), earlier, later))  # of rows that were done before
+    return Ended(best_u, best, sure, taken, passes, marks, trail)
 
 
 @dataclass(eq=False)

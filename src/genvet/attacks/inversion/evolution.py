@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genvet.attacks.inversion.course import Course
 from genvet.attacks.inversion.inverted import LAST, Against, Found, Inverted, Looking, told
 from genvet.core.errors import Unsupported
 from genvet.core.generator import StyleGenerator
@@ -71,7 +72,8 @@ class Evolution(Looking, Probe):
         first = guesses if view is target else self.looked_at(prior, view, guesses, labels)
         with torch.no_grad():
             begin = p.whitened(prior.mapping(first.z[:, 0].to(prior.device)).cpu())
-        best, note = self._evolved(view, space, p, begin, first.sure[:, 0], labels, rng)
+        earlier = target.used - before - view.used
+        best, note, noted = self._evolved(view, space, p, begin, first.sure[:, 0], labels, rng)
         u = p.coloured(best)[:, None]
         found = Found(
             labels=labels,
@@ -79,22 +81,24 @@ class Evolution(Looking, Probe):
             u=u,
             asked=target.used - before,
             start=LatentSpace(generator=prior).rendered(guesses.z[:, :1]),
+            course=Course.of_rounds([(earlier + used, top) for used, top in noted]),
             notes=(note,) * bool(note),
         )
         return told("cma-es", target, given, found)
 
     def _evolved(
         self, target: Scores, space: LatentSpace, p: PSpace, begin: Tensor, sure: Tensor, labels: Tensor, rng: Rng
-    ) -> tuple[Tensor, str]:
-        """The best v of each label, and a word on what stopped the search before its end."""
+    ) -> tuple[Tensor, str, list[tuple[int, Tensor]]]:
+        """The best v of each label, a word on what stopped the search before its end, and how its scores went."""
         searches = [self._search(begin[i], rng.fork(f"label {int(k)}")) for i, k in enumerate(labels)]
         best, top, size = begin.clone(), sure.clone(), min(self.directions, begin.shape[1])
+        noted = [(target.used, top.clone())]
         for _ in track(range(self.generations), self.generations, "generations"):
             going = [i for i in range(len(labels)) if top[i] < self.enough and not searches[i].stop()]
             if not going:
                 break
             if target.left is not None and target.left < len(going) * self.population + LAST * len(labels):
-                return best, "The budget of queries ended the search."
+                return best, "The budget of queries ended the search.", noted
             asked = {i: searches[i].ask() for i in going}
             v = torch.cat([_moved(begin[i], torch.tensor(np.stack(asked[i])), size) for i in going])
             scores = [
@@ -106,7 +110,8 @@ class Evolution(Looking, Probe):
                 searches[i].tell(asked[i], (-value.clamp_min(1e-30).log()).tolist())
                 if value.max() > top[i]:
                     top[i], best[i] = value.max(), v.view(len(going), self.population, -1)[place, value.argmax()]
-        return best, ""
+            noted.append((target.used, top.clone()))
+        return best, "", noted
 
     def _search(self, begin: Tensor, rng: Rng) -> Any:
         try:

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genvet.attacks.inversion.course import Course
 from genvet.attacks.inversion.inverted import Against, Found, Inverted, Inverting, told
 from genvet.core.classifier import Classifier
 from genvet.core.data import Critic
@@ -67,4 +68,5 @@ class GMI(Inverting, Probe):
         best = ended.loss.view(len(labels), -1).argmin(1)
         u = ended.u.view(len(labels), self.restarts, *ended.u.shape[1:])[torch.arange(len(labels)), best]
         x = space.rendered(u)
-        return told("gmi", target, given, Found(labels=labels, x=x, u=u.cpu(), asked=ended.passes))
+        course = Course.of_steps(ended, len(labels))
+        return told("gmi", target, given, Found(labels=labels, x=x, u=u.cpu(), asked=ended.passes, course=course))

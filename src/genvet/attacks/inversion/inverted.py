@@ -9,6 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genvet.attacks.inversion.course import Course
+from genvet.attacks.inversion.verdicts import leaked, verdicts
 from genvet.core.classifier import Classifier
 from genvet.core.data import Images, Labelled
 from genvet.core.errors import BadInput
@@ -38,8 +40,8 @@ ELSEWHERE, FEWEST = 5.0, 50
 domain; and how many real images in each half that takes."""
 LAST = 2
 """Images for each label that a target with a budget is shown in the end: what was found, and the best sample."""
-SHOWN = 12
-"""Labels in a picture."""
+SHOWN, GALLERY, FEW = 12, 200, 3
+"""Labels in a picture, and in the gallery; real images beside each."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -123,6 +125,8 @@ class Found:
     """Images that the target was shown."""
     start: Tensor | None = None
     """The best of the prior's samples for each label, (m, *shape)."""
+    course: Course | None = None
+    """How the search went."""
     notes: tuple[str, ...] = ()
 
 
@@ -147,6 +151,9 @@ class Inverted(Result):
     notes: tuple[str, ...] = ()
     gap: tuple[float, float] | None = None
     """How far the prior's samples are from real images, and halves of these from each other: Frechet distances."""
+    private: Tensor | None = None
+    """Some real images of each label, (m, few, *shape)."""
+    course: Course | None = None
 
     def summary(self) -> str:
         found = self.looks[self.method]
@@ -174,7 +181,9 @@ class Inverted(Result):
         far = (None, None) if self.gap is None else self.gap
         note = f"Frechet distance in {NAME} of the prior's samples to real images; chance: of halves of these"
         gap = Measure(name="prior-gap", value=far[0], chance=far[1], note=note)
-        return (*self.looks[self.method].measures(), asked, gap, *controls)
+        found = self.looks[self.method]
+        beyond = (leaked(self.verdicts, found),) if found.references else ()
+        return (*found.measures(), *beyond, asked, gap, *controls)
 
     def tables(self) -> tuple[Table, ...]:
         measured = {name: {m.name: m for m in e.measures()} for name, e in self.looks.items()}
@@ -189,15 +198,51 @@ class Inverted(Result):
             columns=("measure", *measured, "by chance", "of what"),
             rows=tuple(rows),
         )
-        return (table, self.looks[self.method].table(tuple(map(printable, self.classes))))
+        each = self.looks[self.method].table(tuple(map(printable, self.classes)))
+        with_verdict = tuple((*row, told) for row, told in zip(each.rows, self.verdicts, strict=True))
+        return (table, each.model_copy(update={"columns": (*each.columns, "verdict"), "rows": with_verdict}))
+
+    @property
+    def verdicts(self) -> list[str]:
+        """What each label's image comes to."""
+        return verdicts(self.looks, self.method, CONTROLS)
 
     def figures(self) -> tuple[Figure | Picture, ...]:
+        curve = () if self.course is None else (self.course.figure(),)
+        gallery = () if len(self.labels) <= SHOWN else (self._gallery(),)
+        return (self._overview(), *curve, *self._each(), *gallery)
+
+    def _each(self) -> tuple[Picture, ...]:
+        """Label by label: real images, what was found, what anybody has, and the verdict."""
+        shape, pictures = tuple(self.x.shape[1:]), []
+        for i, told in enumerate(self.verdicts[:SHOWN]):
+            private = [] if self.private is None else [*self.private[i]]
+            named = [("private", x) for x in private] + [(k, v[i]) for k, v in self.rows.items() if k != "real"]
+            x = torch.cat([shown(one[None], shape) for _, one in named])
+            title = f"{printable(self.classes[int(self.labels[i])], 40)}: {told}"
+            pictures.append(Picture(title, x, tuple(name for name, _ in named), self._ranked(i), len(named)))
+        return tuple(pictures)
+
+    def _ranked(self, i: int) -> str:
+        """The places that each reference gives one label's image and its controls."""
+        looks = {name: look for name, look in self.looks.items() if name != "real"}
+        lines = [f"{name}: {_places(look, i)}" for name, look in looks.items()]
+        return f"Place of the class, by the target and by others. {'; '.join(lines)}."
+
+    def _gallery(self) -> Picture:
+        some = slice(min(GALLERY, len(self.labels)))
+        captions = tuple(printable(self.classes[int(k)], 20) for k in self.labels[some])
+        return Picture(
+            "All that was found", self.x[some], captions, f"{len(captions)} of {len(self.labels)} labels.", 10
+        )
+
+    def _overview(self) -> Picture:
         some = slice(min(SHOWN, len(self.labels)))
         x = torch.cat([shown(row[some], tuple(self.x.shape[1:])) for row in self.rows.values()])
         names = [printable(self.classes[int(k)], 20) for k in self.labels[some]]
         captions = tuple(f"{row}: {name}" for row in self.rows for name in names)
         told = f"A row each: {', '.join(self.rows)}. A column for each label."
-        return (Picture("Found, and what it is compared with", x, captions, told, len(names)),)
+        return Picture("Found, and what it is compared with", x, captions, told, len(names))
 
     def tensors(self) -> dict[str, Tensor]:
         return {"x": self.x, "u": self.u, "labels": self.labels}
@@ -205,6 +250,12 @@ class Inverted(Result):
     @property
     def queries(self) -> int:
         return self.asked
+
+
+def _places(look: Evidence, i: int) -> str:
+    """Such as 1, others 1 and 3."""
+    others = " and ".join(str(int(r.rank[i])) for r in look.references.values())
+    return f"{int(look.target.rank[i])}{f', others {others}' if others else ''}"
 
 
 def _agreed(found: Evidence) -> float:
@@ -246,6 +297,8 @@ def told(method: str, target: Classifier | Scores, given: Beside, found: Found) 
         rows=rows,
         notes=found.notes,
         gap=_gap(given, real),
+        private=None if real is None else _some(real, found.labels),
+        course=found.course,
     )
 
 
@@ -303,6 +356,13 @@ def _first(real: Labelled, labels: Tensor) -> Tensor:
             raise BadInput(f"there is no private image of the class {printable(real.classes[k])}")
         found.append(mine[0, 0])
     return torch.stack(found)
+
+
+def _some(real: Labelled, labels: Tensor) -> Tensor:
+    """The first few real images of each label, (m, few, *shape): as many as the rarest has."""
+    rows = [(real.labels == k).nonzero()[:, 0] for k in labels.tolist()]
+    few = min(FEW, *(len(mine) for mine in rows))
+    return torch.stack([real.x[mine[:few]] for mine in rows])
 
 
 def _without(real: Labelled, rows: Tensor) -> Labelled:

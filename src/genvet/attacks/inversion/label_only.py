@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from genvet.attacks.inversion.course import Course
 from genvet.attacks.inversion.inverted import LAST, Against, Found, Inverted, Sampling, told
 from genvet.core.progress import track
 from genvet.core.rng import Rng
@@ -52,20 +54,34 @@ class LabelOnly(Sampling, Probe):
         reached = guesses.sure[:, 0] > 0
         if not reached.all():
             notes.append(f"{int((~reached).sum())} labels are shown by none of {guesses.n:,} samples of the prior.")
-        z[reached], note = self._repelled(target, space, z[reached], labels[reached], rng)
+        noted: list[tuple[int, Tensor]] = []
+        z[reached], note = self._repelled(target, space, z[reached], labels[reached], rng, noted)
+        course = Course.of_rounds([(used - before, radius) for used, radius in noted])
         found = Found(
             labels=labels,
             x=space.rendered(z[:, None]),
             u=z[:, None],
             asked=target.used - before,
             start=LatentSpace(generator=prior).rendered(guesses.z[:, :1]),
+            course=None if course is None else replace(course, of="radius in z"),
             notes=(*notes, *((note,) * bool(note))),
         )
         return told("label-only", target, given, found)
 
-    def _repelled(self, target: Scores, space: LatentSpace, z: Tensor, labels: Tensor, rng: Rng) -> tuple[Tensor, str]:
-        """The z (m, dim) farthest from a change of the label, and a word on what stopped the search."""
-        radius, best = torch.full((len(z), 1), self.radius), z.clone()
+    def _repelled(
+        self,
+        target: Scores,
+        space: LatentSpace,
+        z: Tensor,
+        labels: Tensor,
+        rng: Rng,
+        noted: list[tuple[int, Tensor]],
+    ) -> tuple[Tensor, str]:
+        """The z (m, dim) farthest from a change of the label, and a word on what stopped the search.
+
+        The radii at which most of the sphere shows the label are noted round by round.
+        """
+        radius, best, safe = torch.full((len(z), 1), self.radius), z.clone(), torch.zeros(len(z), 1)
         for number in track(range(self.rounds), self.rounds, "rounds"):
             if target.left is not None and target.left < len(z) * self.points + LAST * len(z):
                 return best, "The budget of queries ended the search."
@@ -82,6 +98,8 @@ class LabelOnly(Sampling, Probe):
             share = holds.float().mean(1, keepdim=True)
             grown = share >= self.inside
             best = torch.where(grown, z, best)
+            safe = torch.where(grown, radius, safe)
+            noted.append((target.used, safe[:, 0].clone()))
             radius = torch.where(grown, radius * self.growth, radius)
             away = -(way * (~holds)[:, :, None]).mean(1)
             step = torch.minimum(radius / 3, torch.tensor(3.0)) * away / away.norm(dim=1, keepdim=True).clamp_min(1e-12)

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genvet.attacks.inversion.course import Course
 from genvet.attacks.inversion.inverted import Beside, Found, Inverted, Inverting, told
 from genvet.core.classifier import Classifier
 from genvet.core.rng import Rng
@@ -50,5 +51,5 @@ class MIFace(Inverting, Probe):
             enough=self.enough,
         )
         ended = invert(begin, loss, look, lambda x: x.clamp(-1, 1), pace)
-        x = ended.u.cpu()
-        return told("mi-face", target, given, Found(labels=labels, x=x, u=x, asked=ended.passes))
+        x, course = ended.u.cpu(), Course.of_steps(ended, len(labels))
+        return told("mi-face", target, given, Found(labels=labels, x=x, u=x, asked=ended.passes, course=course))

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genvet.attacks.inversion.course import Course
 from genvet.attacks.inversion.inverted import Against, Found, Inverted, Sampling, told
 from genvet.core.classifier import Classifier
 from genvet.core.rng import Rng
@@ -90,6 +91,7 @@ class Mirror(Sampling, Probe):
             u=u.cpu(),
             asked=guesses.n + ended.passes,
             start=LatentSpace(generator=given.prior).rendered(guesses.z[:, :1]),
+            course=Course.of_steps(ended, len(labels)),
             notes=notes,
         )
         return told("mirror", target, given, found)

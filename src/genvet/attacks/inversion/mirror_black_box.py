@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genvet.attacks.inversion.course import Course
 from genvet.attacks.inversion.inverted import LAST, Against, Found, Inverted, Looking, told
 from genvet.core.errors import Unsupported
 from genvet.core.generator import StyleGenerator
@@ -71,9 +72,9 @@ class MirrorBlackBox(Looking, Probe):
         guesses = first_guesses(prior, ask, labels, self.population, n, rng.fork("samples"))
         with torch.no_grad():
             begin = to_p(prior.mapping(guesses.z.flatten(0, 1).to(prior.device))).cpu()
-        herd = Herd(
-            self, space, p, begin.view(len(labels), self.population, -1), labels, self.looking(target, rng), rng
-        )
+        begin, view = begin.view(len(labels), self.population, -1), self.looking(target, rng)
+        earlier = target.used - before - view.used
+        herd = Herd(self, space, p, begin, labels, view, rng)
         note = herd.bred()
         u = to_w(herd.best)[:, None]
         found = Found(
@@ -82,6 +83,7 @@ class MirrorBlackBox(Looking, Probe):
             u=u,
             asked=target.used - before,
             start=LatentSpace(generator=prior).rendered(guesses.z[:, :1]),
+            course=Course.of_rounds([(earlier + used, top) for used, top in herd.noted]),
             notes=(note,) * bool(note),
         )
         return told("mirror", target, given, found)
@@ -106,6 +108,7 @@ class Herd:
         self.score = torch.full(everybody, -torch.inf, dtype=torch.float64)
         self.best = self.points[:, 0].clone()
         self.top = torch.full((len(self.labels),), -torch.inf, dtype=torch.float64)
+        self.noted: list[tuple[int, Tensor]] = []
 
     def bred(self) -> str:
         """Breed to the end; gives a word on what stopped it before."""
@@ -119,6 +122,7 @@ class Herd:
             for k in going.tolist() if generation >= 0 else ():
                 self.points[k] = self._children(k, generation)
             self._judge(going)
+            self.noted.append((self.target.used, self.top.clone()))
         return ""
 
     def _affords(self, labels: int) -> bool:

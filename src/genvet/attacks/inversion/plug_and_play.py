@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genvet.attacks.inversion.course import Course
 from genvet.attacks.inversion.inverted import Against, Found, Inverted, Sampling, told
 from genvet.core.classifier import Classifier
 from genvet.core.rng import Rng
@@ -68,7 +69,9 @@ class PlugAndPlay(Sampling, Probe):
         u = ended.u.view(len(labels), self.candidates, *ended.u.shape[1:])[torch.arange(len(labels)), kept.argmax(1)]
         x = space.rendered(u)
         asked = n + ended.passes + len(own) * self.crops
-        return told("plug-and-play", target, given, Found(labels=labels, x=x, u=u.cpu(), asked=asked, start=start))
+        course = Course.of_steps(ended, len(labels))
+        found = Found(labels=labels, x=x, u=u.cpu(), asked=asked, start=start, course=course)
+        return told("plug-and-play", target, given, found)
 
     @torch.no_grad()
     def _begin(self, target: Classifier, given: Against, labels: Tensor, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
