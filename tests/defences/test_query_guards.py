@@ -236,6 +236,27 @@ def test_who_knows_the_interpolation_asks_otherwise() -> None:
     assert back > psnr(moved) + 2 and view.inner.used == 4 * 400 + len(Z)
 
 
+def test_who_knows_that_some_answers_are_interpolated_drops_those_that_look_like_it() -> None:
+    guard = LinearInterpolation(share=0.5)
+    view = guard.known()["drops what looks interpolated"](before(guard))
+    assert view.auc > 0.53 and list(guard.known()) == ["asks twice in a row", "drops what looks interpolated"]  # type: ignore[attr-defined]
+    z = Latent(DIM).sample(0, 400, Rng(21))
+    reply, plain = view.ask(z), before(guard)(z)
+    clean = target()(z)
+    still = torch.isclose(plain, clean, atol=1e-5).flatten(1).all(1)
+    kept = reply.owner
+    assert 120 < len(kept) < 280 and (reply.status == 1).sum() == 400 - len(kept)
+    assert still[kept].float().mean() > still.float().mean() + 0.08, "more of what is kept was asked for"
+
+
+def test_interpolation_of_the_right_length_hides_the_latent_alone() -> None:
+    for guard in (LinearInterpolation(restored=True), LinearInterpolation(partner="own", restored=True)):
+        view = next(iter(guard.known().values()))(before(guard))
+        spread = [float(v.sample(600, Rng(2)).var(0).mean()) for v in (before(), before(guard), view)]
+        assert spread[1:] == [pytest.approx(spread[0], rel=0.1)] * 2
+    assert undone(LinearInterpolation(restored=True), "twice")[0] > 60
+
+
 def test_hidden_labels_and_uniform_latents_pass_through() -> None:
     z = Latent(DIM, "uniform").sample(0, 9, Rng(0))
     for guard in (GaussianNoise(drawn="smooth"), LinearInterpolation(partner="own", restored=True)):

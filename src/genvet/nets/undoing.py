@@ -17,7 +17,9 @@ from genvet.core.errors import Refused
 from genvet.core.queries import Queries, Reply
 from genvet.core.rng import Rng
 from genvet.maths.delivery import jpeg
-from genvet.nets.between import Asked, Between, Draws
+from genvet.maths.membership import auc
+from genvet.nets.between import Asked, Between, Draws, first_each
+from genvet.nets.random_features import random_features
 
 WINDOW = 5
 """Pixels to each side in which alike patches are looked for."""
@@ -35,15 +37,14 @@ def unclipped(mean: Tensor, sigma: float) -> Tensor:
     seen = x + sigma * (_excess((-1 - x) / sigma) - _excess((x - 1) / sigma))
     at = torch.searchsorted(seen, mean.double().cpu().contiguous()).clamp(1, STEPS - 1)
     share = (mean.double().cpu() - seen[at - 1]) / (seen[at] - seen[at - 1])
-    found: Tensor = x[at - 1] + share * (x[1] - x[0])
-    found = found.clamp(-1, 1).to(mean)
-    return found
+    return (x[at - 1] + share * (x[1] - x[0])).clamp(-1, 1).to(mean)
 
 
 def _excess(u: Tensor) -> Tensor:
     """E max(u - e, 0) for standard normal e."""
     density = (-u.square() / 2).exp() / math.sqrt(2 * math.pi)
-    return u * torch.special.ndtr(u) + density
+    excess: Tensor = u * torch.special.ndtr(u) + density
+    return excess
 
 
 def denoised(x: Tensor, sigma: float) -> Tensor:
@@ -135,11 +136,51 @@ class Knowing(Between):
 class Second(Between):
     """Asks for each latent twice in a row, and keeps what comes the second time: the query before was the same."""
 
-    def __init__(self, view: Queries) -> None:
+    def __init__(self, view: Queries, move: Callable[[Tensor], Tensor] = lambda z: z) -> None:
         super().__init__(view, price=2)
+        self._move = move
 
     def _passed(self, z: Tensor, labels: Tensor | None) -> Reply:
         twice = None if labels is None else labels.repeat_interleave(2, 0)
-        reply = self.inner.ask(z.repeat_interleave(2, 0), twice)
+        reply = self.inner.ask(self._move(z).repeat_interleave(2, 0), twice)
         kept = reply.owner % 2 == 1
         return Reply(reply.images[kept.to(reply.images.device)], reply.owner[kept] // 2, reply.status[1::2])
+
+
+class Discarding(Between):
+    """Learns how answers to latents asked once differ from those asked twice in a row, and drops the likeliest."""
+
+    def __init__(self, view: Queries, share: float, samples: int = 1024) -> None:
+        """`share` of the answers are of the kind that is to be dropped."""
+        from sklearn.linear_model import LogisticRegression  # here, so that --help need not wait for it
+
+        super().__init__(view)
+        z, labels = view.latent.sample(0, samples, Rng(0, "attacker")), view.latent.labels(0, samples)
+        clean = random_features(first_each(Second(view).ask(z, labels)).float().cpu())
+        asked = random_features(first_each(view.ask(z, labels)).float().cpu())
+        self._centre, self._scale = clean.mean(0), clean.std(0).clamp_min(1e-6)
+        held = torch.arange(samples) % 4 == 3
+        rows, kinds = torch.cat([self._rows(clean), self._rows(asked)]), torch.arange(2 * samples) >= samples
+        fitted = torch.cat([~held, ~held])
+        machine = LogisticRegression(C=0.01, max_iter=1000).fit(rows[fitted].numpy(), kinds[fitted].numpy())
+        self._weights = torch.from_numpy(machine.coef_[0]).float()
+        self.auc = auc(self._score(asked[held]), self._score(clean[held]))
+        """Of answers as they come against those that are clean, on latents held back."""
+        self._most = float(self._score(asked).quantile(1 - share))
+
+    def _rows(self, features: Tensor) -> Tensor:
+        """And their squares: what is interpolated is nearer to the middle, on whichever side of it."""
+        apart = (features - self._centre) / self._scale
+        return torch.cat([apart, apart.square()], 1)
+
+    def _score(self, features: Tensor) -> Tensor:
+        return self._rows(features) @ self._weights
+
+    def _passed(self, z: Tensor, labels: Tensor | None) -> Reply:
+        reply = self.inner.ask(z, labels)
+        if not len(reply.images):
+            return reply
+        kept = self._score(random_features(reply.images)) < self._most
+        status = reply.status.clone()
+        status[~torch.isin(torch.arange(len(z)), reply.owner[kept])] = 1
+        return Reply(reply.images[kept.to(reply.images.device)], reply.owner[kept], status)

@@ -15,7 +15,7 @@ from genvet.core.queries import Queries
 from genvet.core.rng import BLOCK, Rng
 from genvet.core.technique import Guard, Nothing
 from genvet.nets.between import Asked, Between, Incoming
-from genvet.nets.undoing import Knowing, Second
+from genvet.nets.undoing import Discarding, Knowing, Second
 
 
 class LinearInterpolation(Guard):
@@ -48,11 +48,18 @@ class LinearInterpolation(Guard):
         return Incoming(view, _Way(self, view.latent, rng), brings=self.points)
 
     def known(self) -> Mapping[str, Callable[[Queries], Queries]]:
-        """What an attacker who knows it does: ask twice, or for longer latents."""
+        """What an attacker who knows it does: ask twice, or for longer latents, or tell by the image."""
+        middle = self.far * (self.points + 1) / (2 * self.points)
+        shrunk = math.hypot(1 - middle, middle) if self.restored else 1.0
         if self.partner == "previous":
-            return {"asks twice in a row": Second}
+            ways: dict[str, Callable[[Queries], Queries]]
+            ways = {"asks twice in a row": lambda view: Second(view, lambda z: shrunk * z)}
+            dropping = {"drops what looks interpolated": lambda view: Discarding(view, self.share)}
+            return ways | (dropping if self.share < 1 else {})
+        if self.restored or middle == 1:
+            return {"takes them for images of other latents, which they are": lambda view: view}
         # For a normal prior: |(1 - far) s z + far z'| is then as |z|, with z' from the prior.
-        longer = math.sqrt(1 - self.far**2) / (1 - self.far) if self.far < 1 else 1.0
+        longer = math.sqrt(1 - middle**2) / (1 - middle)
         return {f"asks for latents {longer:.3g} times as long": lambda view: Knowing(view, move=lambda z: longer * z)}
 
 

@@ -155,7 +155,7 @@ class Bench:
     """The fixed latents, the clean images of these and of others: what every view of a generator is measured by."""
 
     def __init__(self, view: Queries, rng: Rng, samples: int) -> None:
-        latents = rng.fork("latents")
+        self._rng, latents = rng, rng.fork("latents")
         self.z, self.labels = view.latent.sample(0, samples, latents), view.latent.labels(0, samples)
         self.clean = torch.cat([reply.images.float().cpu().clamp(-1, 1) for reply in self._asked(view)])
         self.rows = random_features(self.clean)
@@ -164,6 +164,9 @@ class Bench:
     def answers(self, view: Queries, paid: Queries) -> Answers:
         """What comes back, as pictures that can be shown; all that a fresh view was `paid` for them is their price."""
         images = torch.cat([reply.images.float().cpu().clamp(-1, 1) for reply in self._asked(view)])
+        if len(images) < len(self.z):  # what was dropped is asked for again
+            more = view.sample(len(self.z) - len(images), self._rng.fork("more"))
+            images = torch.cat([images, more.clamp(-1, 1)])
         price, brings = paid.used / max(1, len(images)), max(1, len(images) // len(self.z))
         every = images[: len(self.z)]
         rows = random_features(every)
