@@ -25,7 +25,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(root / "cifar10" / "cifar10_lossless_train4000.npz", x=x, y=y)
     for name, shape in (("faces_orl/orl_faces", (40, 56, 46)), ("faces_yaleb/yaleb_cropped_64", (60, 32, 32))):
         (root / name).parent.mkdir()
-        np.savez(root / f"{name}.npz", images=rng.integers(0, 256, shape).astype(np.uint8))
+        faces, lights = rng.integers(0, 256, shape).astype(np.uint8), np.zeros(shape[0], dtype=np.int64)
+        people = np.arange(shape[0]) // 10 + 1
+        np.savez(root / f"{name}.npz", images=faces, subject=people, azimuth=lights, elevation=lights)
     (root / "audio_drums").mkdir()
     with zipfile.ZipFile(root / "audio_drums" / "oneshots_16k.zip", "w") as archive:
         for i, name in enumerate(("bd/bd_a.wav", *(f"sn/sn_{j}.wav" for j in range(8)))):

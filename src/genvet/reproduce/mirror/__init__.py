@@ -11,5 +11,8 @@ TABLES: dict[str, str] = {
     "observations": "observations.Observations",
     "other-domain": "other_domain.OtherDomain",
     "service": "service.Service",
+    "faces": "faces.Faces",
+    "controls": "controls.Controls",
+    "hypotheses": "hypotheses.Hypotheses",
 }
 """Module and class of each table, by the name that the command line knows it by."""

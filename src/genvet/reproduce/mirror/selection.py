@@ -5,21 +5,38 @@ from __future__ import annotations
 from typing import ClassVar
 
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.experiment import Experiment, Scale, Told, table
+from genvet.reproduce.experiment import Experiment, Scale, Told
 from genvet.reproduce.mirror import SOURCE
-from genvet.reproduce.mirror.comparing import Variant, hypotheses, lines, ways
-from genvet.reproduce.mirror.white_box import BLOCKS, LABELS, MIRROR, differs, searched
+from genvet.reproduce.mirror.comparing import Asked, Variant, bars, tables, ways
+from genvet.reproduce.mirror.protocol import (
+    BLOCKS,
+    BOTH,
+    CONSISTENCY,
+    DROPOUT,
+    LABELS,
+    NEITHER,
+    claims,
+    controls,
+    differs,
+    searched,
+)
 
-NEITHER, DROPOUT, CONSISTENCY = "neither", "no consistency", "no dropout"
+OWN: tuple[Asked, ...] = (
+    ("mirror.selection.dropout", "dropout alone brings images nearer", DROPOUT, NEITHER, "nearest", "smaller"),
+    ("mirror.selection.consistency", "and so does consistency", CONSISTENCY, NEITHER, "nearest", "smaller"),
+    ("mirror.selection.both", "both together bring features nearer", BOTH, NEITHER, "features", "smaller"),
+    ("mirror.selection.both-judges", "and help with others", BOTH, NEITHER, "judges", "greater"),
+)
 
 
 def variants(scale: Scale) -> list[Variant]:
     """All four."""
     return [
-        (MIRROR, "mirror", searched(scale)),
+        (BOTH, "mirror", searched(scale)),
         (DROPOUT, "mirror", searched(scale, consistency=0)),
         (CONSISTENCY, "mirror", searched(scale, dropout=False)),
         (NEITHER, "mirror", searched(scale, dropout=False, consistency=0)),
+        *controls(scale),
     ]
 
 
@@ -33,17 +50,11 @@ class Selection(Experiment):
         return tuple(ways(scale, variants(scale), LABELS[scale], BLOCKS[scale]))
 
     def told(self, scale: Scale, done: Done) -> Told:
-        claims = hypotheses(
-            done,
-            [
-                ("mirror.h8-alone", "dropout alone helps with others", DROPOUT, NEITHER, "judges", "greater"),
-                ("mirror.h8-nearest", "and brings images nearer", DROPOUT, NEITHER, "nearest", "smaller"),
-                ("mirror.h9-alone", "consistency alone helps with others", CONSISTENCY, NEITHER, "judges", "greater"),
-                ("mirror.both", "both together bring images nearer", MIRROR, NEITHER, "nearest", "smaller"),
-            ],
-        )
         names = [name for name, *_ in variants(scale)]
         paper = "The paper gives one number for both: distances of 98.12 / 55.90 with them, 107.12 / 65.08 without."
         return Told(
-            (table(self.title, ("search", "measure"), lines(done, names)),), claims, (), (*differs(scale), paper)
+            tables(self.title, done, names),
+            claims(done, ("H8", "H9"), OWN),
+            tuple(bars("Recognised by other classifiers", done, names, "judges")),
+            (*differs(scale, done), paper),
         )
