@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
 from genvet.core.technique import TrainedGenerator
 from genvet.training.adversarial import Adversarial, Given
+from genvet.training.regularised import Regularised
 
 
 def bars(n: int = 256, size: int = 8) -> Images:
@@ -71,3 +73,14 @@ def test_colour_images_of_another_size_get_a_network_of_their_own() -> None:
 def test_images_of_an_impossible_shape_are_refused() -> None:
     with pytest.raises(BadInput, match="multiple of 4"):
         Adversarial(steps=1)(Given(Images(torch.zeros(4, 1, 8, 10), ("",) * 4)), Rng())
+
+
+def test_without_decay_and_at_the_usual_dropout_the_regularised_recipe_is_the_plain_one() -> None:
+    images = Images(torch.rand(24, 1, 8, 8, generator=torch.manual_seed(2)) * 2 - 1, ("",) * 24)
+    knobs: dict[str, Any] = {"steps": 3, "batch": 8, "capacity": 2, "latent": 4}
+    plain, same = Adversarial(**knobs)(Given(images), Rng(1)), Regularised(**knobs)(Given(images), Rng(1))
+    other = Regularised(**knobs, decay=0.5)(Given(images), Rng(1))
+    for key, weight in plain.generator.module.state_dict().items():
+        assert torch.equal(weight, same.generator.module.state_dict()[key]), key
+    assert other.critic is not None and plain.critic is not None
+    assert not torch.equal(other.critic.conv1.weight, plain.critic.conv1.weight)  # type: ignore[union-attr]

@@ -28,6 +28,7 @@ from genvet.training.checkpoints import STATE, Folder, kept_by
 from genvet.training.written import write
 
 RECIPES = {
+    "regularised": "Regularised",
     "adversarial": "Adversarial",
     "variational": "Variational",
     "dense": "Dense",

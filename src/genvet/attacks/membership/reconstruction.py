@@ -127,7 +127,7 @@ class Reconstruction(Exposing, Probe):
         guesses = first_guesses(target, judge, count, self.restarts, n, rng.fork("guesses"))
         u, passes = guesses.z.flatten(0, 1).to(target.device)[:, None], 0
         for name in ("z", "w") if self.space == "both" else (self.space,):
-            space = LatentSpace(generator=target, name=name)  # type: ignore[arg-type]
+            space = LatentSpace(generator=target, name=name)
             begin = space.start(u[:, 0])
             ended = self._ended(target, space, judge, begin)
             u, passes = ended.u, passes + ended.passes
