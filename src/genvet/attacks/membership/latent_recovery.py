@@ -43,7 +43,7 @@ class LatentRecovery(Exposing, Probe):
     """Of each search, by Adam."""
     features: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """Weight of the squared distance in random convolutions, beside that of pixels."""
-    batch: Annotated[int, Field(ge=1, le=4096)] = 128
+    batch: Annotated[int, Field(ge=1, le=4096)] = 256
     """Searches at once, of many records and restarts; the result does not depend on it."""
 
     def __call__(self, target: Generator, given: Given, rng: Rng) -> Exposed:
