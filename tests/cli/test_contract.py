@@ -27,6 +27,9 @@ COMMANDS = {
         *("--classifier", "--thresholds", "--out", "--seed", "--device", "--config", "--json", "--debug"),
     },
     "convert": {"--layout", "--net", "--part", "--config", "--debug"},
+    "choices": {
+        *("--private", "--against", "--answers", "--count", "--controls", "--seed", "--config", "--debug"),
+    },
     "sample": {"--count", "--out", "--truncation", "--net", "--part", "--seed", "--device", "--config", "--debug"},
     "explore": {"--port", "--host", "--net", "--part", "--seed", "--device", "--config", "--debug"},
     "train": {

@@ -18,6 +18,7 @@ from cyclopts.config import Dict
 
 from genvet.cli import outcome, screen
 from genvet.cli.attack import command as attack
+from genvet.cli.choices import choices
 from genvet.cli.convert import convert
 from genvet.cli.defend import command as defend
 from genvet.cli.demo import demo
@@ -35,7 +36,7 @@ from genvet.core.errors import GenVetError
 
 BY_NAME = ("train", "attack", "defend", "study", "zoo")
 """Commands whose next word decides which options there are."""
-COMMANDS = (*BY_NAME, "demo", "scan", "convert", "sample", "explore", "reproduce", "list")
+COMMANDS = (*BY_NAME, "demo", "scan", "convert", "sample", "choices", "explore", "reproduce", "list")
 EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
 
 
@@ -55,6 +56,7 @@ def build(words: Sequence[str] = ()) -> App:
     app.command(scan)
     app.command(convert)
     app.command(sample)
+    app.command(choices)
     app.command(explore)
     app.command(train(words), name="train")
     app.command(attack(words), name="attack")

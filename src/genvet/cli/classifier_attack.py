@@ -25,7 +25,7 @@ def invert(
     guards: Guards = GUARDS,
 ) -> int:
     """Run an inversion on the classifier of a file, or of an address."""
-    from genvet.files.writing import write_tensors
+    from genvet.files.inverted import save_inverted
 
     if model is None:
         raise BadInput(f"{probe.name()} inverts a classifier", expected="its file", hint="name it after the attack")
@@ -36,8 +36,7 @@ def invert(
     keeping = outcome.leaving_nothing_empty if served(model) else outcome.all_or_nothing
     with screen.progress(), keeping(folder):
         result, findings = guarding.measured(probe, target, gift, guards, seed=common.seed, out=folder)
-    about = {"genvet.attack": probe.name(), "genvet.config": probe.model_dump_json()}
-    path = write_tensors(result.tensors(), folder / "inverted.safetensors", about)
+    path = save_inverted(result.tensors(), folder, probe.name(), probe.model_dump_json(), target.classes)
     report = outcome.told(file, findings, "This is an attack, not a scan: the model was not vetted.")
     outcome.leave(report, folder, common.json, [path])
     return 0
