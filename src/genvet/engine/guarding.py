@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.report import Finding, Scalar, Table
 from genvet.core.rng import Rng
-from genvet.core.technique import Guard, Nothing, Probe
+from genvet.core.technique import Guard, Probe
 
 if TYPE_CHECKING:
     from genvet.core.generator import Generator
@@ -25,7 +25,8 @@ class Standing:
     """A guard, and what it was given."""
 
     guard: Guard
-    given: Any = field(default_factory=Nothing)
+    given: Any = None
+    """The guard's own dataclass; None where it is given nothing."""
 
     def __str__(self) -> str:
         """As the report names it: gaussian_noise(sigma=0.1), with what is not at its default."""
@@ -61,7 +62,8 @@ def behind(probe: Probe, target: Any, guards: Sequence[Standing], seed: int, kno
             what = f"{standing.guard.name()} stands before {before.__name__}"
             hint = "genvet list defence tells what each guard stands before"
             raise Unsupported(f"{what}, and {probe.name()} looks at {access.__name__}", hint=hint)
-        view = standing.guard(view, standing.given, Rng(seed).fork("guards").fork(f"{i}"))
+        given = standing.given or standing.guard.gift()()
+        view = standing.guard(view, given, Rng(seed).fork("guards").fork(f"{i}"))
     charged = view
     for standing in reversed(guards) if knowing else ():
         view = _way(standing.guard, knowing)[1](view)

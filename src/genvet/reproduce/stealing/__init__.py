@@ -7,6 +7,7 @@ TABLES: dict[str, str] = {
     "architectures": "architectures.Architectures",
     "js": "js.Divergences",
     "priors": "priors.Priors",
+    "defences": "defences.Defences",
     "case-study": "case_study.CaseStudy",
 }
 """Module and class of each table, by the name that the command line knows it by."""

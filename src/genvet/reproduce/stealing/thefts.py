@@ -130,6 +130,7 @@ class Theft(Cell):
         asked = self.settings.get("queries") or self.settings.get("refined") or 0
         about = {"data": self.target.data, "net": net_of(self.target.recipe), "seed": self.target.seed}
         about |= {"attack": self.attack, "attacker": net_of(self.attacker), "guard": self.guard, "asked": asked}
+        about |= {"knowing": self.knowing}
         return {**about, "prior": self.settings.get("prior", "declared"), **_row(self.settings)}
 
     def __call__(self, place: Place) -> Numbers:
