@@ -90,7 +90,7 @@ def curve(scale: Scale, done: Done) -> Iterator[Figure]:
     members, generations = POPULATION[scale]
     points = [(members * max(generations // n, 1), sooner(n)) for n in SHARES] + [(members * generations, BRED)]
     series = {}
-    for measure, words in (("judges", "judges"), ("neighbours", "neighbours in random convolutions")):
+    for measure, words in (("judges", "judges"), ("neighbours", "a witness")):
         found = [(x, over_labels(done, name, measure)) for x, name in points]
         known = [(x, ours.value) for x, ours in found if ours]
         if known:

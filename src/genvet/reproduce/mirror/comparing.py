@@ -27,6 +27,8 @@ from genvet.reproduce.mirror.networks import Prior, Target, prior, target
 
 JUDGES: tuple[Any, ...] = ("allconv", "mixer")
 """Families of the classifiers that are asked: neither is the target's."""
+WITNESS: Any = "vgg"
+"""And of the one that knows public identities alone."""
 REAL, RANDOM = "real", "random"
 """No attack at all: private pictures that nobody learned from, and samples of the prior for nobody in particular."""
 
@@ -46,6 +48,7 @@ class Way(Cell):
     prior: Prior
     target: Target
     judges: tuple[Target, ...]
+    witness: Target
     labels: Annotated[int, Field(ge=2)]
     block: int
 
@@ -55,7 +58,7 @@ class Way(Cell):
         return f"{self.target.name}.{self.prior.net}.{plain}.{self.block}"
 
     def needs(self) -> tuple[Step, ...]:
-        return (self.prior, self.target, *self.judges)
+        return (self.prior, self.target, *self.judges, self.witness)
 
     def where(self) -> Mapping[str, object]:
         return {"variant": self.variant, "block": self.block}
@@ -70,25 +73,26 @@ class Way(Cell):
 
     def __call__(self, place: Place) -> Numbers:
         who = self.target.identities(place)
-        first, others = parted_first(who.test)
+        control, others = one_each(who.test)
         held = Held(
             real=others,
             public=who.public,
             target=self.target.classifier(place),
             judges=tuple(judge.classifier(place) for judge in self.judges),
+            witness=self.witness.classifier(place),
             block=self.block,
         )
-        x, more = self.images(place, who, first)
+        x, more = self.images(place, who, control)
         niqe = natural(place.data, self.target.domain, self.target.size, self.target.private)
         more |= {} if niqe is None else {"niqe.patch": niqe.patch, "niqe.rises": float(not niqe.failing)}
         screening = {"screened": float(len(who.screening.near)), "removed": float(who.screening.near.sum())}
         return {**measured(x, held, niqe), **gap(self.prior.generator(place), who.test), **screening, **more}
 
-    def images(self, place: Place, who: Identities, first: Labelled) -> tuple[Tensor, dict[str, float]]:
+    def images(self, place: Place, who: Identities, control: Labelled) -> tuple[Tensor, dict[str, float]]:
         """An image for each label, and what else the search told."""
         generator = self.prior.generator(place)
         if self.method == REAL:
-            return first.x[: self.labels], {"asked": 0.0}
+            return control.x[: self.labels], {"asked": 0.0}
         if self.method == RANDOM:
             return generator.sample(self.labels, Rng(self.block).fork("random sample")), {"asked": 0.0}
         probe: Probe = self.kind(labels=f"0-{self.labels - 1}", **self.settings)
@@ -113,11 +117,12 @@ class Way(Cell):
         return handed(probe, self.target.classifier(place))
 
 
-def parted_first(test: Labelled) -> tuple[Labelled, Labelled]:
-    """The first picture of each identity, in the order of their numbers, and all others."""
-    first = torch.stack([(test.labels == k).nonzero()[0, 0] for k in range(len(test.classes))])
-    others = torch.ones(len(test), dtype=torch.bool).index_fill(0, first, False)
-    return chosen(test, first), chosen(test, others.nonzero()[:, 0])
+def one_each(test: Labelled) -> tuple[Labelled, Labelled]:
+    """A picture of each identity by chance, in the order of their numbers, and all others."""
+    order = torch.randperm(len(test), generator=Rng(0, "controls").block())
+    drawn = torch.stack([order[test.labels[order] == k][0] for k in range(len(test.classes))])
+    others = torch.ones(len(test), dtype=torch.bool).index_fill(0, drawn, False)
+    return chosen(test, drawn), chosen(test, others.nonzero()[:, 0])
 
 
 Knobs = dict[str, Any]
@@ -158,6 +163,7 @@ def ways(
                 prior=prior(scale, block, **{"domain": domain, **through(variant)}),
                 target=target(scale, block, **{"domain": domain, **aim}),
                 judges=tuple(target(scale, block, family, domain=domain) for family in JUDGES),
+                witness=target(scale, block, WITNESS, domain=domain, public=True),
                 labels=labels,
                 block=block,
                 **more(variant),

@@ -31,7 +31,7 @@ OWN: tuple[Asked, ...] = (
     ("mirror.faces.h2", "and more than DeepInversion's", MIRROR, NOISE, "judges", "greater"),
     ("mirror.faces.h4", "features in a judge are nearer than GMI's", MIRROR, GMI, "features", "smaller"),
     ("mirror.faces.null", "more than of a target that knows nobody", MIRROR, NULL, "judges", "greater"),
-    ("mirror.faces.neighbours", "also by what shares no features", MIRROR, NULL, "neighbours", "greater"),
+    ("mirror.faces.neighbours", "also by a witness who has seen nobody private", MIRROR, NULL, "neighbours", "greater"),
     ("mirror.faces.public", "recognised more than the best public face", MIRROR, PUBLIC, "judges", "greater"),
     ("mirror.faces.sample", "and than the best sample", MIRROR, SAMPLE, "judges", "greater"),
     ("mirror.faces.queries", "by queries too", BRED, SAMPLE, "judges", "greater"),

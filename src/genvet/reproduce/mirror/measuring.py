@@ -37,7 +37,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "target": "the target takes it for the label: raised by design",
         "judges": "others do: the mean over two",
         "judges5": "the label is among the five likeliest of others",
-        "neighbours": "three nearest private pictures are of the label, in random convolutions",
+        "neighbours": "three nearest private pictures are of the label, in features of a witness",
+        "neighbours.random": "the same in random convolutions",
     },
     "how near they are to private pictures": {
         "nearest": "to the nearest, in random convolutions",
@@ -53,15 +54,16 @@ GROUPS: dict[str, dict[str, str]] = {
         "length": "length of p over that of ordinary latents",
     },
     "whether they find their own again among ten": {
-        "random": "among random people, in random convolutions",
-        "similar": "among the most similar people, in random convolutions",
-        "accepted": "among public pictures that the target accepts, in random convolutions",
+        "random": "among random people, in features of a witness",
+        "similar": "among the most similar people, in features of a witness",
+        "accepted": "among public pictures that the target accepts, in features of a witness",
         "random.judge": "among random people, in the first judge's last hidden layer",
         "similar.judge": "among the most similar people, in the first judge's last hidden layer",
         "accepted.judge": "among public pictures that the target accepts, in the first judge's last hidden layer",
     },
 }
-"""In words, by what they are about; distances are in units of what real private pictures have."""
+"""In words, by what they are about; distances are in units of what real private pictures have. A witness is a
+classifier of public identities: it has learned to tell such pictures apart, and has seen nobody who is private."""
 OF_ALL: dict[str, str] = {
     "precision": "precision, in random convolutions",
     "recall": "recall, in random convolutions",
@@ -76,10 +78,12 @@ class Held:
     """What images are held against."""
 
     real: Labelled
-    """Private pictures that no classifier learned from, but for the first of each identity: that one is a control."""
+    """Private pictures that no classifier learned from, but for one of each identity: that one is a control."""
     public: Labelled
     target: Classifier
     judges: tuple[Classifier, ...]
+    witness: Classifier
+    """Of public identities."""
     block: int
 
 
@@ -93,15 +97,13 @@ def measured(x: Tensor, held: Held, niqe: NaturalImages | None) -> dict[str, flo
 
 
 def recognised(x: Tensor, labels: Tensor, held: Held) -> dict[str, Tensor]:
-    """By the target, by the judges, and by neighbours that no training made."""
+    """By the target, by the judges, and by neighbours in features that have nothing of the private pictures."""
+    real, classes = held.real, len(held.real.classes)
     ranks = torch.stack([asked(judge).ranks(x, labels).rank for judge in held.judges])
-    others = neighbours(random_convolutions(), held.real.x, held.real.labels, len(held.real.classes))
-    found = {
-        "target": asked(held.target).ranks(x, labels).rank == 1,
-        "judges": (ranks == 1).double().mean(0),
-        "neighbours": others.ranks(x, labels).rank == 1,
-    }
-    return found | ({"judges5": (ranks <= TOP).double().mean(0)} if len(held.real.classes) > 2 * TOP else {})
+    found = {"target": asked(held.target).ranks(x, labels).rank == 1, "judges": (ranks == 1).double().mean(0)}
+    for name, space in {"neighbours": penultimate(held.witness), "neighbours.random": random_convolutions()}.items():
+        found[name] = neighbours(space, real.x, real.labels, classes).ranks(x, labels).rank == 1
+    return found | ({"judges5": (ranks <= TOP).double().mean(0)} if classes > 2 * TOP else {})
 
 
 def near(x: Tensor, labels: Tensor, held: Held) -> dict[str, Tensor]:
@@ -134,7 +136,7 @@ def again(x: Tensor, labels: Tensor, held: Held) -> dict[str, Tensor]:
     real, rng = held.real, Rng(held.block, "galleries")
     size = min(SIZE, len(real.classes), len(held.public) + 1)
     scores = torch.cat([held.target.logits(part).detach() for part in held.public.x.split(500)]).log_softmax(1)
-    spaces: dict[str, Space] = {"": random_convolutions(), ".judge": penultimate(held.judges[0])}
+    spaces: dict[str, Space] = {"": penultimate(held.witness), ".judge": penultimate(held.judges[0])}
     found: dict[str, Tensor] = {}
     for ending, space in spaces.items():
         own, rows = space(real.x), space(x)

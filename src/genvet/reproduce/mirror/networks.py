@@ -117,6 +117,8 @@ class Target(Step):
     """Its architecture."""
     domain: Domain = "characters"
     """Whose private pictures it knows."""
+    public: bool = False
+    """It knows public identities in their place: a witness, who has seen nobody that is private."""
     size: Annotated[int, Field(ge=4, le=1024)]
     """Pixels a side."""
     private: Annotated[int, Field(ge=2)]
@@ -133,7 +135,8 @@ class Target(Step):
         """The folder that it is kept in."""
         more = [f"{k}{v:g}" if isinstance(v, int | float) else f"{k}-{v}" for k, v in sorted(self.settings.items())]
         parts = [self.domain, self.family, str(self.size), str(self.private), str(self.seed)]
-        return "-".join([*parts, *([] if self.defence == "none" else [self.defence]), *more])
+        parts += ["public"] * self.public + [self.defence] * (self.defence != "none")
+        return "-".join([*parts, *more])
 
     @property
     def recipe(self) -> Recipe:
@@ -149,7 +152,8 @@ class Target(Step):
         path = place.cache / "parents" / self.name / "classifier.safetensors"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            pictures = self.identities(place).private
+            who = self.identities(place)
+            pictures = who.public if self.public else who.private
             with kept_by(Folder(path.parent / "resume", CHECKPOINTS)):
                 trained = self.recipe(Given(pictures), Rng(self.seed))
             assert isinstance(trained, TrainedClassifier)
@@ -201,8 +205,10 @@ def target(
     family: FamilyName = "resnet",
     defence: Defence = "none",
     domain: Domain = "characters",
+    public: bool = False,
     **more: Any,
 ) -> Target:
     """The classifier of this scale."""
     usual: dict[str, Any] = {"steps": 60, "batch": 16, "capacity": 4, "rate": 5e-3} if scale == "smoke" else {}
-    return Target(family=family, seed=seed, defence=defence, settings={**usual, **more}, **sizes(scale, domain))
+    own = {"family": family, "seed": seed, "defence": defence, "public": public, **sizes(scale, domain)}
+    return Target(settings={**usual, **more}, **own)

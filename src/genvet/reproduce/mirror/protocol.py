@@ -135,7 +135,8 @@ def differs(scale: Scale, done: Done, domain: Domain = "characters", restarts: i
         f"{STEPS[scale]:,} steps of {few} searches a label, from the best of {SAMPLES[scale]:,} samples (paper: 20,000 "
         "of 8, of 100,000). The border is kept however normal P of the prior is; observations tell how normal.",
         "A judge is of another family than the target, and was trained on the same pictures from other weights. "
-        "Neighbours in random convolutions share neither features nor pictures with the target.",
+        "A witness is of a third family, and learned to tell public identities apart: it shares no picture with the "
+        "target, nor do random convolutions.",
         f"'{NULL}': the same attack on a target that learned labels dealt out at random, so that it knows nobody.",
         "NIQE is refitted to public pictures in patches of half a side: it compares within this table alone, and with "
         "no number of the paper.",

@@ -42,7 +42,7 @@ OWN: tuple[Asked, ...] = (
     ),
     (
         "mirror.neighbours",
-        "and by what shares no features with the target",
+        "and by a witness who has seen nobody private",
         MIRROR,
         "shuffled target",
         "neighbours",
@@ -113,7 +113,7 @@ def drawn(done: Done, names: list[str]) -> tuple[Figure, ...]:
     """Who is recognised by what, and whether that goes with being near."""
     return (
         *bars("Recognised by other classifiers", done, names, "judges"),
-        *bars("Recognised by neighbours, which share no features with the target", done, names, "neighbours"),
+        *bars("Recognised by neighbours in features of a witness", done, names, "neighbours"),
         *scatter(
             "What looks like public pictures, and what is recognised",
             *(
