@@ -138,7 +138,7 @@ class Copying(Comparing, Probe):
     """A copy is nearer to a training record than so many times the distance to any held-out one."""
 
     def __call__(self, target: Samples, given: Seen, rng: Rng) -> Copied:
-        cohort, space = self.cohort(given, tuple(target.shape)), self.seen(given)  # type: ignore[attr-defined]
+        cohort, space = self.cohort(given, getattr(target, "shape", None)), self.seen(given)
         members, others = _alike(cohort, rng)
         rows, held, drawn = space(cohort.x[members]), space(cohort.x[others]), rng.fork("samples")
         count, served = torch.zeros(len(members), dtype=torch.long), torch.zeros(2 * len(members), dtype=torch.long)

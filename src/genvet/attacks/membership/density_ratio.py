@@ -41,7 +41,7 @@ class DensityRatio(Comparing, Probe):
     """Principal directions of the reference data; more take many more samples."""
 
     def __call__(self, target: Samples, given: Given, rng: Rng) -> Exposed:
-        cohort, space = self.cohort(given, tuple(target.shape)), self.seen(given)  # type: ignore[attr-defined]
+        cohort, space = self.cohort(given, getattr(target, "shape", None)), self.seen(given)
         known = given.reference.fitting(tuple(cohort.x.shape[1:])).float().cpu()
         pairs = overlap(cohort.x, known, self.near)
         if pairs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ class Exposed(Result):
             told = f"No member is told from non-members: {found} by {name}"
         power = least_found(n, m, len(self.signals))
         notes = " ".join((*self.cohort.notes, *self.notes))
-        return f"{told}; {n} and {m} records, where {power:.2f} would have been found. {notes}".strip()
+        return f"{told}. With {n} and {m} records, an AUC of {power:.2f} would have been found. {notes}".strip()
 
     def measures(self) -> tuple[Measure, ...]:
         told = [m for i, (name, s) in enumerate(self.signals.items()) for m in self._of(s, f"{name}." if i else "")]
@@ -105,9 +106,9 @@ class Exposed(Result):
         precise = clopper_pearson(d.true, d.called) if d.called else Interval(0.0, 1.0)
         recall, share = clopper_pearson(d.true, n), d.called / (n + m)
         chosen = "by a threshold that was chosen on other records"
-        rows: list[tuple[str, float | None, tuple[float, float], float | None, int, str]] = [
+        rows: list[tuple[str, float | None, Interval | None, float | None, int, str]] = [
             ("auc", s.auc, s.interval, 0.5, n + m, ""),
-            ("p", s.p_holm, (s.p, 1.0), None, n + m, "one-sided, after Holm; low: before"),
+            ("p", s.p_holm, None, None, n + m, f"one-sided, after Holm; {s.p:.2g} before"),
             ("accuracy", d.accuracy, d.accuracy_interval, 0.5, n + m, f"the mean of both sets, {chosen}"),
             ("precision", d.precision, precise, n / (n + m), d.called, chosen),
             ("recall", d.recall, recall, share, n, chosen),
@@ -117,14 +118,14 @@ class Exposed(Result):
             name, note = f"tpr-at-{rate:g}", f"members above all but {rate:g} of the non-members"
             if caught is None:
                 note = f"takes {needed(rate)} non-members"
-            value, ends = caught or (None, Interval(0.0, 1.0))
+            value, ends = caught or (None, None)
             rows.append((name, value, ends, rate, n, note))
         if s.unseen:
             rows.append(("auc.unseen", s.unseen[0], s.unseen[1], 0.5, n + m, "unseen records against the non-members"))
         if s.outliers:
-            rows.append(("auc.outliers", s.outliers[0], (0.0, 1.0), s.outliers[1], n, "chance: of all other records"))
+            rows.append(("auc.outliers", s.outliers[0], None, s.outliers[1], n, "chance: of all other records"))
         return [
-            Measure(name=prefix + name, value=v, low=ends[0], high=ends[1], chance=chance, n=count, note=note)
+            Measure(name=prefix + name, value=v, chance=chance, n=count, note=note, **_ends(ends))
             for name, v, ends, chance, count, note in rows
         ]
 
@@ -205,6 +206,11 @@ class Exposed(Result):
     @property
     def queries(self) -> int:
         return self.asked
+
+
+def _ends(ends: Interval | None) -> dict[str, Any]:
+    """An interval, where there is one."""
+    return {} if ends is None else {"low": ends.low, "high": ends.high}
 
 
 def _rounded(value: float | None) -> float | None:

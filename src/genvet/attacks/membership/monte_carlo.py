@@ -32,7 +32,7 @@ class MonteCarlo(Comparing, Probe):
     """Records in a set, where whole sets are asked about."""
 
     def __call__(self, target: Samples, given: Seen, rng: Rng) -> Exposed:
-        cohort, space = self.cohort(given, tuple(target.shape)), self.seen(given)  # type: ignore[attr-defined]
+        cohort, space = self.cohort(given, getattr(target, "shape", None)), self.seen(given)
         drawn, rows = rng.fork("samples"), space(cohort.x)
         sizes = [min(PART, self.samples - start) for start in range(0, self.samples, PART)]
         made = [space(target.sample(size, drawn.fork(str(i)))) for i, size in enumerate(sizes)]

@@ -34,8 +34,7 @@ class Nearest(Comparing, Probe):
     """Samples that are looked at; they pass by, and memory does not grow with them."""
 
     def __call__(self, target: Samples, given: Given, rng: Rng) -> Exposed:
-        shape = tuple(target.shape)  # type: ignore[attr-defined]
-        cohort, space = self.cohort(given, shape), self.seen(given)
+        cohort, space = self.cohort(given, getattr(target, "shape", None)), self.seen(given)
         found = nearest_samples(target, cohort.x, space, self.samples, rng.fork("samples"))
         scores = {f"nearest sample in {space.name}": -found.distance}
         if given.reference_model is not None:

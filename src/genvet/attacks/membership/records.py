@@ -74,9 +74,13 @@ class Exposing(Technique):
     near: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """A record of both sets is refused: nearer than so many times the fifth nearest; 0 looks for equal ones alone."""
 
-    def cohort(self, given: Records, shape: tuple[int, ...]) -> Cohort:
-        """All records; raises BadInput for too few of them, for other shapes, and for records that are in two sets."""
+    def cohort(self, given: Records, shape: tuple[int, ...] | None) -> Cohort:
+        """All records; raises BadInput for too few of them, for other shapes, and for records that are in two sets.
+
+        A view that does not tell its shape is taken to make images like the members.
+        """
         split = _split(given)
+        shape = tuple(split.members.x.shape[1:]) if shape is None else shape
         if self.fpr is not None and len(split.non_members) < needed(self.fpr):
             raise BadInput(
                 f"too few non-members for a false-positive rate of {self.fpr:g}",

@@ -57,7 +57,7 @@ class Shadow(Comparing, Probe):
     """RMIA's a, where no shadow may have learned from the record."""
 
     def __call__(self, target: Samples, given: Given, rng: Rng) -> Exposed:
-        cohort = self.cohort(given, tuple(target.shape))  # type: ignore[attr-defined]
+        cohort = self.cohort(given, getattr(target, "shape", None))
         own = self.looks(target, given.critic, cohort.x, given, rng.fork("target"))
         inside = drawn(_people(cohort), _count(cohort), self.shadows, rng.fork("halves"))
         others = torch.stack(
