@@ -16,7 +16,7 @@ RECIPES: dict[Scale, dict[str, str]] = {
         "stylegan2": "stylegan2:steps=3,batch=4,latent=8,channel_base=64,channel_max=8",
     },
     "small": {
-        "sngan": "sngan:steps=3000,capacity=16",
+        "sngan": "sngan:steps=3000,capacity=16,batch=32",
         "pggan": "pggan:steps=4000,capacity=8,growth=300",
         "stylegan2": "stylegan2:steps=2500",
     },
