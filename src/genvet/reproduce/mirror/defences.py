@@ -35,7 +35,7 @@ GUARDS: Mapping[str, Any] = {
 }
 """What stands between a target and those who ask it."""
 KNOWN: Mapping[str, dict[str, Any]] = {
-    "rounded to 1 decimal": {"looks": 4, "jitter": 0.1},
+    "rounded to 1 decimal": {"looks": 4, "jitter": 0.3},
     "noise of 0.1 on scores": {"looks": 4, "jitter": 0.05},
     "fresh noise of 0.1 on scores": {"looks": 4},
 }
@@ -65,8 +65,8 @@ def trained(scale: Scale) -> list[Variant]:
         made += [
             (f"{name}, {REAL_ONES}", REAL, {}),
             (name, "mirror", searched(scale, RESTARTS)),
-            # Cross-entropy fades where a defence has made scores sure or flat: a margin does not.
-            (f"{name}, {KNOWING}", "mirror", searched(scale, RESTARTS, loss="margin")),
+            # Cross-entropy fades where a defence has made scores sure or flat: the logit does not.
+            (f"{name}, {KNOWING}", "mirror", searched(scale, RESTARTS, loss="logit")),
         ]
     return made
 
@@ -77,12 +77,8 @@ def guarded(scale: Scale) -> list[Variant]:
     for name in GUARDS:
         made.append((name, method, settings))
         if name in KNOWN:
-            looks = KNOWN[name]["looks"]
-            fewer = {
-                "generations": max(settings["generations"] // looks, 1),
-                "samples": max(settings["samples"] // looks, 2),
-            }
-            made.append((f"{name}, {KNOWING}", method, {**settings, **fewer, **KNOWN[name]}))
+            generations = max(settings["generations"] // KNOWN[name]["looks"], 1)
+            made.append((f"{name}, {KNOWING}", method, {**settings, "generations": generations, **KNOWN[name]}))
     return made
 
 
@@ -132,8 +128,8 @@ class Defences(Experiment):
         more = (
             "The price of a defence is what its target makes of real drawings: the first measure of those rows. The "
             "paper's DP-SGD tells no epsilon; ours stands in the file of the target.",
-            "Whoever knows of a training takes a margin in the place of cross-entropy. Whoever knows of a guard looks "
-            "four times at every image, and at as many images fewer. Guards stand before searches by queries.",
+            "Whoever knows of a training follows the logit in the place of cross-entropy. Whoever knows of a guard looks "
+            "four times at every image, for a quarter of the generations. Guards stand before searches by queries.",
         )
         return Told(
             tables(self.title, done, names),
