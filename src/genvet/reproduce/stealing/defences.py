@@ -91,7 +91,7 @@ class Defences(Experiment):
     source: ClassVar[str] = f"{SOURCE}, figures 12 and 13 and table 10"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
-        return (*_thefts(scale), *_utilities(scale))
+        return (*_utilities(scale), *_thefts(scale))
 
     def told(self, scale: Scale, done: Done) -> Told:
         most = BUDGETS[scale][-1]
@@ -100,7 +100,7 @@ class Defences(Experiment):
         figures = tuple(
             f for net in NETS for where in (MOVING, OUTGOING) for f in (_curve(scale, done, net, where),) if f
         )
-        more = f"Attackers who know the guard ask {most:,} times; seeds beyond the first, too."
+        more = f"Attackers who know the guard ask {most:,} times, and so do all of the second and the third seed."
         notes = (
             *differs(scale),
             OTHER_UNITS,
@@ -114,24 +114,23 @@ class Defences(Experiment):
 
 
 def _thefts(scale: Scale) -> Iterator[Cell]:
-    """All budgets of the first seed; of the others, and of attackers who know the guard, the largest alone."""
-    budgets = BUDGETS[scale]
-    for seed in range(1, SEEDS[scale] + 1):
-        of = target(scale, "pggan", seed)
-        for n in _budgets(scale, seed):
-            for net in NETS:
-                plain = theft(scale, of, net, n=n)
-                yield plain
-                yield from (plain.model_copy(update={"guard": guard}) for guard in KNOWN)
-        for net in NETS:
-            yield from (_knowing(scale, of, net, guard, budgets[-1]) for guard in KNOWN)
+    """The largest budget first, which claims rest on; then the other ones, at small of the first seed alone."""
+    most, seeds = BUDGETS[scale][-1], range(1, SEEDS[scale] + 1)
+    for net in reversed(NETS):  # a PGGAN trains in a third of the time
+        for seed in seeds:
+            of = target(scale, "pggan", seed)
+            yield from _behind(theft(scale, of, net, n=most))
+            yield from (_knowing(scale, of, net, guard, most) for guard in KNOWN)
+    for net in reversed(NETS):
+        for seed in seeds if scale == "paper" else seeds[:1]:
+            for n in BUDGETS[scale][: 1 if scale == "smoke" else -1]:
+                yield from _behind(theft(scale, target(scale, "pggan", seed), net, n=n))
 
 
-def _budgets(scale: Scale, seed: int) -> tuple[int, ...]:
-    budgets = BUDGETS[scale]
-    if scale == "paper" or (scale == "small" and seed == 1):
-        return budgets
-    return (budgets[0], budgets[-1]) if scale == "smoke" else budgets[-1:]
+def _behind(plain: Theft) -> Iterator[Theft]:
+    """A theft without a guard, and through each."""
+    yield plain
+    yield from (plain.model_copy(update={"guard": guard}) for guard in KNOWN)
 
 
 def _knowing(scale: Scale, of: Target, net: str, guard: str, n: int) -> Theft:
