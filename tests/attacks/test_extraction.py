@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -156,6 +157,15 @@ def test_the_command_leaves_the_stolen_generator(tmp_path: Path, monkeypatch: py
     stolen, critic = load_saved("o/stolen.safetensors"), load_critic("o/critic.safetensors")
     assert stolen.name == "sngan" and stolen.shape == critic.shape == target.shape
     assert math.isfinite(float(critic(stolen.sample(2, Rng(0)).clone()).sum())) and Path("o/report.html").exists()
+    np.savez("new.npz", x=np.random.default_rng(0).integers(0, 256, (24, 8, 8), dtype=np.uint8))
+    words = (
+        "--data new.npz --steps 1 --batch 4 --capacity 4 --latent 4 --rate 1e-9 --start o/stolen.safetensors --out t"
+    )
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "sngan", *words.split(), "--device", "cpu"])
+    assert stop.value.code == 0
+    moved = load_saved("t/generator.safetensors").module.state_dict()
+    assert torch.allclose(moved["dense.weight"], stolen.module.state_dict()["dense.weight"], atol=1e-6)
 
 
 # With the target's critic

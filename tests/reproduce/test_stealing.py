@@ -1,0 +1,80 @@
+"""What the stealing tables make of numbers that are known, in both directions."""
+
+from __future__ import annotations
+
+import pytest
+
+from genvet.core.report import Claim
+from genvet.reproduce.cells import Done
+from genvet.reproduce.experiment import Told
+from genvet.reproduce.stealing.js import PAPER, Divergences
+from genvet.reproduce.stealing.pictures import DATA, target, theft
+from genvet.reproduce.stealing.priors import Priors
+from genvet.reproduce.stealing.queries import BUDGETS, GUARD, QueryCounts
+from genvet.reproduce.stealing.thefts import Theft
+
+ORDER = {"fidelity": 9.0, "accuracy_mh": 8.0, "accuracy_white_box": 7.0}
+
+
+def three(changes: dict[int, float] | None = None, seeds: int = 3) -> Done:
+    """Every theft of Table 9 with the paper's order, moved by `changes` for the black box of some seeds."""
+    made = []
+    for seed in range(1, seeds + 1):
+        for data in range(2):
+            for attack, value in ORDER.items():
+                cell = theft("small", target("small", "pggan", seed, data), "pggan", attack)  # type: ignore[arg-type]
+                moved = (changes or {}).get(seed, 0.0) if attack == "fidelity" else 0.0
+                accuracy = value + 0.1 * seed + moved
+                made.append((cell, {"fidelity.js": 1.0, "fidelity.frechet": 1.0, "accuracy.js": accuracy}))
+    return made
+
+
+def status(told: Told, name: str) -> str:
+    found: dict[str, Claim] = {claim.id: claim for claim in told.claims}
+    return found[name].status
+
+
+def test_an_order_holds_where_every_seed_has_it_and_is_open_where_seeds_disagree() -> None:
+    tell = Divergences().told
+    assert status(tell("small", three()), "stealing.js.mh-below-black-box-1") == "holds"
+    turned = {seed: -5.0 for seed in (1, 2, 3)}
+    assert status(tell("small", three(turned)), "stealing.js.mh-below-black-box-1") == "not"
+    assert status(tell("small", three({2: -5.0})), "stealing.js.mh-below-black-box-1") == "undecided"
+    assert status(tell("small", three(seeds=2)), "stealing.js.mh-below-black-box-1") == "undecided"
+    assert status(tell("small", three()), "stealing.js.fidelity-below-accuracy") == "holds"
+
+
+def test_the_papers_numbers_stand_beside_ours_and_say_that_they_are_of_another_unit() -> None:
+    (table,) = Divergences().told("small", three()).tables
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    known = [row for row in rows if row["paper"] is not None]
+    assert len(known) == len(PAPER) + 2 and all("another unit" in str(row["note"]) for row in known)
+    celeba = next(row for row in rows if row["data"] == DATA["small"][0] and row["paper"] == 9.10e-3)
+    assert celeba["ours"] == pytest.approx(9.2) and celeba["n"] == 3
+
+
+def test_fidelity_above_accuracy_anywhere_is_part_of_the_claim_alone() -> None:
+    done = [(cell, told | {"fidelity.js": 100.0} if i == 0 else told) for i, (cell, told) in enumerate(three())]
+    assert status(Divergences().told("small", done), "stealing.js.fidelity-below-accuracy") == "part"
+
+
+def test_more_queries_are_told_with_the_guard_and_without() -> None:
+    made, first, last = [], BUDGETS["small"][0], BUDGETS["small"][-1]
+    for seed in (1, 2, 3):
+        for n, guard, value in ((first, "", 9.0), (last, "", 5.0), (first, GUARD, 9.0), (last, GUARD, 11.0)):
+            cell = theft("small", target("small", "pggan", seed), "pggan", n=n).model_copy(update={"guard": guard})
+            made.append((cell, {"fidelity.frechet": value}))
+    told = QueryCounts().told("small", made)
+    assert status(told, "stealing.queries.more-queries") == "holds"
+    assert status(told, "stealing.queries.more-queries-through-noise") == "not"
+    assert told.figures and told.figures[0].data["series"]["fidelity"] == [[first, last], [9.0, 5.0]]
+
+
+@pytest.mark.parametrize(("uniform", "expected"), [(10.5, "holds"), (14.0, "not")])
+def test_priors_are_alike_within_what_is_said(uniform: float, expected: str) -> None:
+    made: list[tuple[Theft, dict[str, float]]] = []
+    for seed in (1, 2, 3):
+        for prior, value in (("normal", 10.0), ("uniform", uniform)):
+            cell = theft("small", target("small", "pggan", seed), "pggan", prior=prior)
+            made.append((cell, {"fidelity.frechet": value}))
+    assert status(Priors().told("small", made), "stealing.priors.alike-for-pggan") == expected
