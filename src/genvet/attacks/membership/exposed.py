@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,8 @@ from genvet.maths.statistics import Interval, clopper_pearson
 
 LISTED, SHOWN = 20, 12
 """Records in the table of those who are exposed most, and in the picture."""
+TAIL = 16
+"""Characters of a record's name below its picture: numbers stand at the end."""
 OUTLYING, FEWEST = 0.1, 10
 """The share of the members, and of the non-members, that counts as outliers; and how many that must be."""
 
@@ -78,6 +81,10 @@ class Exposed(Result):
     def first(self) -> Signal:
         return next(iter(self.signals.values()))
 
+    def key(self, signal: str) -> str:
+        """What the names of a signal's measures begin with: nothing, for the attack's own."""
+        return "" if self.signals[signal] is self.first else re.sub("[^a-z0-9]+", "-", signal.lower()) + "."
+
     def summary(self) -> str:
         name, best = min(self.signals.items(), key=lambda item: item[1].p_holm)
         n, m = self.cohort.members, self.cohort.non_members
@@ -91,7 +98,7 @@ class Exposed(Result):
         return f"{told}. With {n} and {m} records, an AUC of {power:.2f} would have been found. {notes}".strip()
 
     def measures(self) -> tuple[Measure, ...]:
-        told = [m for i, (name, s) in enumerate(self.signals.items()) for m in self._of(s, f"{name}." if i else "")]
+        told = [m for name, s in self.signals.items() for m in self._of(s, self.key(name))]
         power = least_found(self.cohort.members, self.cohort.non_members, len(self.signals))
         note = "the AUC that would have been found in four of five cases"
         told.append(Measure(name="least-auc", value=power, n=self.cohort.known, note=note))
@@ -162,8 +169,8 @@ class Exposed(Result):
         top = own.argsort(descending=True, stable=True)[:SHOWN]
         rows = {"member": self.cohort.x, **self.beside}
         x = torch.cat([row[top].clamp(-1, 1) for row in rows.values()])
-        names = [printable(self.cohort.names[i], 20) for i in top.tolist()]
-        captions = tuple(f"{row}: {name}" for row in rows for name in names)
+        names = [printable(self.cohort.names[i])[-TAIL:] for i in top.tolist()]
+        captions = (*names, *(row for row in self.beside for _ in names))
         told = f"A row each: {', '.join(rows)}. The most exposed first."
         pictures = Picture("Members who are exposed most", x, captions, told, len(top))
         return (self._roc(), self._histogram(), pictures)

@@ -80,7 +80,7 @@ def numbers(found: Result) -> Numbers:
     told = {measure.name: measure.value for measure in found.measures()}
     if not isinstance(found, Exposed):
         return told
-    signals = {f"{name}.": f"{i}." for i, name in enumerate(found.signals) if i}
+    signals = {found.key(name): f"{i}." for i, name in enumerate(found.signals) if i}
     short: dict[str, float | None] = {}
     for name, value in told.items():
         begin = next((long for long in signals if name.startswith(long)), "")
