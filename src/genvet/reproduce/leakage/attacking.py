@@ -119,10 +119,20 @@ DIFFERS = (
     "The analysis gives no numbers: what it says in words is held against ours.",
     "Networks are DCGANs of 28-pixel images, not StyleGANs of faces; records are images, and no two of a person.",
 )
+NEARER = 0.8
+"""What counts as a copy, of the distance to held-out records. Small DCGANs blur: of 3,000 samples of one that learned
+64 digits, none is at 0.5, 8 % are at 0.8, and 0.03 % with both sets exchanged."""
 ATTACKS: dict[str, tuple[str, dict[Scale, dict[str, Any]]]] = {
     "critic": ("critic_score", {"smoke": {"samples": 20}, "small": {"samples": 500}, "paper": {}}),
     "nearest": ("nearest", {"smoke": {"samples": 30}, "small": {"samples": 10_000}, "paper": {"samples": 1_000_000}}),
-    "copying": ("copying", {"smoke": {"samples": 30}, "small": {"samples": 5000}, "paper": {"samples": 100_000}}),
+    "copying": (
+        "copying",
+        {
+            "smoke": {"samples": 30, "ratio": NEARER},
+            "small": {"samples": 5000, "ratio": NEARER},
+            "paper": {"samples": 100_000, "ratio": NEARER},
+        },
+    ),
     "ranked": (
         "reconstruction",
         {
