@@ -55,7 +55,7 @@ class Transfer(Cell):
         return {"stolen": self.stolen, "seed": self.theft.target.seed}
 
     def __call__(self, place: Place) -> Numbers:
-        begun = load_saved(self.theft.kept(place)) if self.stolen else None
+        begun = load_saved(self.theft.kept(place) / "generator.safetensors") if self.stolen else None
         images = learned(place.data, self.to, self.theft.target.size, 0)
         recipe = shadows.recipe(self.theft.attacker).model_copy(
             update={"steps": self.steps, "size": self.theft.target.size}

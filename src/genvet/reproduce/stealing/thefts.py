@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +18,8 @@ from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.printable import printable
 from genvet.core.rng import Rng
-from genvet.core.technique import Probe, Recipe, Technique
-from genvet.files.convert import load_saved, save
+from genvet.core.technique import Probe, Recipe, Technique, TrainedGenerator
+from genvet.files.convert import load_saved
 from genvet.files.critic import load_critic
 from genvet.files.training_set import load_training_set
 from genvet.maths.gaussians import Grid
@@ -137,11 +138,11 @@ class Theft(Cell):
         return numbers(self.stolen(place))
 
     def kept(self, place: Place) -> Path:
-        """The file of the stolen generator, stolen unless it is there already."""
-        path = self._folder(place) / "generator.safetensors"
-        if not path.is_file():
+        """The folder with the stolen generator and its critic, stolen unless they are there already."""
+        folder = self._folder(place)
+        if not all((folder / f"{part}.safetensors").is_file() for part in ("generator", "critic")):
             self.stolen(place)
-        return path
+        return folder
 
     def stolen(self, place: Place) -> Stolen:
         """The theft itself; what was stolen is kept."""
@@ -158,7 +159,8 @@ class Theft(Cell):
                 probe, generator, probe.gift()(**have), seed=self.target.seed, guards=guards, knowing=self.knowing
             )
         assert isinstance(result, Stolen)
-        save(result.stolen, folder / "generator.safetensors")
+        record = json.loads(result.stolen.metadata["genvet.training"])
+        write(TrainedGenerator(generator=result.stolen, critic=result.critic, record=record), folder, {})
         return result
 
     def _folder(self, place: Place) -> Path:
