@@ -81,3 +81,13 @@ def test_slips(bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(*words, "--labels", "7") == 2
     assert "no class 7" in capsys.readouterr().err
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_a_guard_of_scores_stands_before_the_target_and_is_known(bench: Path, tmp_path: Path) -> None:
+    """Three findings: behind the guard, behind it by somebody who knows it, and without it; looks are counted."""
+    given = ["--prior", bench / "prior.safetensors", "--samples", "40"]
+    guard = ["--guard", "score_noise:deviation=0.2,fresh=true", "--knowing", "best"]
+    assert run("best_sample", bench / "target.safetensors", *given, *guard, "--out", tmp_path) == 0
+    findings = json.loads((tmp_path / "report.json").read_text())["findings"]
+    shown = [{m["name"]: m["value"] for m in f["measures"]}["shown-to-the-target"] for f in findings]
+    assert len(findings) == 3 and sorted(shown) == [40, 40, 320]

@@ -92,6 +92,16 @@ def test_what_is_not_told_stays_untold() -> None:
     assert noisy.answers == "top_k" and ((noisy(X) > 0).sum(1) == 2).all()
 
 
+@pytest.mark.parametrize("guard", [Rounding(decimals=1), Rounding(decimals=0), ScoreNoise(), ScoreNoise(fresh=True)])
+def test_what_is_known_against_it_is_a_view_that_tells_more(guard: Any) -> None:
+    ((way, undo),) = guard.known().items()
+    view = guarded(guard, budget=1000)
+    knowing, plain = undo(view), target().seen_as(Scores)(X)
+    assert isinstance(knowing, Scores) and knowing.left == 125 and "8" in way
+    off = (knowing(X) - plain).abs().mean() / (guarded(guard)(X) - plain).abs().mean()
+    assert off < 0.8 and view.used == 72
+
+
 class Near(nn.Module):
     """Logits that fall with the distance to known images: a search by scores can climb."""
 

@@ -8,6 +8,8 @@ from torch import Tensor
 from genvet.core.rng import Rng
 from genvet.core.scores import Answers, Scores
 
+LOOKS = 8
+OWN = Rng(0, "/looks of whoever knows a guard")
 ANSWERS: Answers = "scores"
 """A bare label becomes the share of copies that show it."""
 
@@ -17,7 +19,7 @@ class LookingAgain:
 
     Noise that is drawn anew for each query averages away over plain repeats. Where it follows from the image, a repeat
     brings the same answer, and only changed copies bring another draw; where answers are rounded, the share of copies
-    on either side of a step tells how near the step is. All looks are charged: what is left is
+    on either side of a step tells how near the step is. All looks are charged; what is left is
     counted in images, not in looks.
     """
 

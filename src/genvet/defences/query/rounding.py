@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from genvet.core.rng import Rng
 from genvet.core.scores import Scores, told
 from genvet.core.technique import Guard, Nothing
 from genvet.defences.query.altered import Altered, normalised
+from genvet.nets.looking_again import LOOKS, OWN, LookingAgain
 
 
 class Rounding(Guard):
@@ -36,6 +38,12 @@ class Rounding(Guard):
     def __call__(self, view: Scores, given: Nothing, rng: Rng) -> Altered:
         few = self.best is not None and self.best < len(view.classes)
         return Altered(view, self._told, "top_k" if few else None)
+
+    def known(self) -> Mapping[str, Callable[[Scores], LookingAgain]]:
+        """What an attacker who knows it does: the share of noisy copies on either side of a step is a score again."""
+        # About as much as moves a score by a step; more of it would tell of other images than the one at hand.
+        jitter = 0.05 if self.decimals is None else 0.3 / 10**self.decimals
+        return {f"looks at {LOOKS} noisy copies": lambda view: LookingAgain(view, LOOKS, jitter, OWN)}
 
     def _told(self, x: Tensor, scores: Tensor) -> Tensor:
         if self.best is not None:

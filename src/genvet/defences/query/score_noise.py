@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -13,6 +14,7 @@ from genvet.core.rng import Rng
 from genvet.core.scores import Scores
 from genvet.core.technique import Guard, Nothing
 from genvet.defences.query.altered import Altered, normalised
+from genvet.nets.looking_again import LOOKS, OWN, LookingAgain
 
 GREYS = 255
 """Images that are equal in so many steps of grey are one image: what 8 bits cannot hold does not buy another draw."""
@@ -40,6 +42,12 @@ class ScoreNoise(Guard):
 
     def __call__(self, view: Scores, given: Nothing, rng: Rng) -> Altered:
         return Altered(view, Noise(self, rng))
+
+    def known(self) -> Mapping[str, Callable[[Scores], LookingAgain]]:
+        """What an attacker who knows it does: average over repeats, or over images that hardly differ."""
+        if self.fresh:
+            return {f"averages {LOOKS} answers": lambda view: LookingAgain(view, LOOKS, 0.0, OWN)}
+        return {f"averages {LOOKS} images that hardly differ": lambda view: LookingAgain(view, LOOKS, 0.05, OWN)}
 
 
 class Noise:
