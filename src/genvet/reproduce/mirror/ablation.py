@@ -23,7 +23,7 @@ from genvet.reproduce.mirror.protocol import (
     searched,
 )
 
-RESTARTS = 3
+RESTARTS = 2
 SHORT, OTHER_DATA, OTHER_NET = "w, box, short training", "w, box, half of the drawings", "w, box, stylegan1"
 ENERGY = "w, energy"
 OWN: tuple[Asked, ...] = (
@@ -71,7 +71,7 @@ def variants(scale: Scale) -> list[Variant]:
 
 
 def nets(variant: str) -> dict[str, Any]:
-    """The prior that a variant goes through: three are trained for a third of the time, to be compared."""
+    """The prior that a variant goes through: three are trained for a quarter of the time, to compare."""
     others = {SHORT: {}, OTHER_DATA: {"part": "even"}, OTHER_NET: {"net": "stylegan1"}}
     return {"steps": BRIEFLY, **others[variant]} if variant in others else {}
 
@@ -102,7 +102,7 @@ class Ablation(Experiment):
         more = (
             f"{RESTARTS} searches a label here; the controls have as many as the other tables, whose cells they are.",
             "Truncation by 0.72 makes ordinary latents as long as the box does; lengths tell what it came to.",
-            "Short trainings, to compare priors in themselves: a third of the steps for all three.",
+            "Short trainings, to compare priors in themselves: about a quarter of the steps for all three.",
         )
         return Told(
             (*tables(self.title, done, names), table_7()),

@@ -11,7 +11,7 @@ from genvet.reproduce.mirror import SOURCE, white_box
 from genvet.reproduce.mirror.comparing import NULL, Asked, Variant, Way, tables, ways
 from genvet.reproduce.mirror.identities import Domain
 from genvet.reproduce.mirror.networks import BRIEFLY, PRIVATE
-from genvet.reproduce.mirror.protocol import BLOCKS, MIRROR, NOISE, claims, controls, differs, searched
+from genvet.reproduce.mirror.protocol import MIRROR, NOISE, claims, controls, differs, searched
 
 DOMAINS: tuple[Domain, ...] = ("digits", "garments")
 RESTARTS = 4
@@ -55,13 +55,13 @@ class Controls(Experiment):
     def of(self, scale: Scale, domain: Domain) -> Iterator[Way]:
         """Those of one domain."""
         labels = min(PRIVATE[domain], 3 if scale == "smoke" else PRIVATE[domain])
-        return ways(scale, variants(scale, domain), labels, BLOCKS[scale], through=through, domain=domain)
+        return ways(scale, variants(scale, domain), labels, 1, through=through, domain=domain)
 
     def told(self, scale: Scale, done: Done) -> Told:
         names = [name for domain in DOMAINS for name, *_ in variants(scale, domain)]
         more = (
-            "Five labels decide nothing: no signed ranks of five differences reach 0.05. These rows are to be looked "
-            "at, since on so few classes classifiers recognise noise as well.",
+            "One block of five labels decides nothing: no signed ranks of five differences reach 0.05. These rows are "
+            "to be looked at, since on so few classes classifiers recognise noise as well.",
         )
         return Told(
             tables(self.title, done, names),

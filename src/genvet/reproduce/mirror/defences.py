@@ -16,7 +16,7 @@ from genvet.reproduce.mirror import SOURCE, black_box
 from genvet.reproduce.mirror.comparing import REAL, Asked, Variant, Way, bars, tables, ways
 from genvet.reproduce.mirror.protocol import BLOCKS, BRED, FEWER, claims, controls, differs, searched
 
-RESTARTS = 4
+RESTARTS = 2
 TRAINED = {
     "none": "no defence",
     "smoothing": "negative label smoothing",
@@ -128,8 +128,8 @@ class Defences(Experiment):
         more = (
             "The price of a defence is what its target makes of real drawings: the first measure of those rows. The "
             "paper's DP-SGD tells no epsilon; ours stands in the file of the target.",
-            "Whoever knows of a training follows the logit in the place of cross-entropy. Whoever knows of a guard looks "
-            "four times at every image, for a quarter of the generations. Guards stand before searches by queries.",
+            "Whoever knows of a training follows the logit in the place of cross-entropy. Whoever knows of a guard "
+            "looks four times at every image, for a quarter of the generations. Guards stand before queries alone.",
         )
         return Told(
             tables(self.title, done, names),

@@ -173,7 +173,7 @@ SIDE: dict[Scale, int] = {"smoke": 8, "small": 32, "paper": 64}
 """Pixels."""
 PRIVATE: dict[Domain, int] = {"characters": 60, "faces": 20, "digits": 5, "garments": 5}
 """Identities whose pictures are private; at smoke scale four at most."""
-BRIEFLY = 1000
+BRIEFLY = 800
 """Steps of the priors that are compared with each other, where five are needed for one."""
 
 

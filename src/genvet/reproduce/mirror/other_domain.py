@@ -29,7 +29,7 @@ def variants(scale: Scale) -> list[Variant]:
 
 
 def through(variant: str) -> dict[str, Any]:
-    """What the prior of a variant has learned from; all three for a third of the usual time."""
+    """What the prior of a variant has learned from; all three for about a quarter of the usual time."""
     if variant not in DOMAINS:
         return {}
     own = {"domain": DOMAINS[variant]}
@@ -57,7 +57,7 @@ class OtherDomain(Experiment):
         ]
         more = (
             f"Digits and garments are the classes {PRIVATE['digits']} to 9 of MNIST and of Fashion-MNIST.",
-            "Three priors are trained for a third of the usual steps, so that they compare with each other.",
+            "Three priors are trained for about a quarter of the usual steps, so that they compare with each other.",
         )
         return Told(
             (*tables(self.title, done, names), table(f"{self.title}: the gap", ("prior", "measure"), far)),
