@@ -37,7 +37,7 @@ def steal(
     file, generator = opened(model, common)
     folder = out or output_folder("attack", model)
     gift = by_name.gift(probe, given, generator)
-    if guards.guard and gift.undefended is None:
+    if gift.undefended is None:
         gift = replace(gift, undefended=generator)  # what is stolen is held against the target, not against its guard
     # One training keeps its state, and the same command goes on from there; several would not know which is whose.
     keeping: Any = nullcontext() if guards.guard else kept_by(Folder(folder / "resume", EVERY))

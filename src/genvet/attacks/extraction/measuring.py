@@ -33,7 +33,8 @@ class Beside:
     reference: Images | None = None
     """Real samples like those that the target learned from: for accuracy, and for the clusters."""
     undefended: Generator | None = None
-    """The target without its guards, for measuring alone; asked in its place, and not charged."""
+    """The target without its guards, for measuring alone: asked in its place, and not charged. The attacker's network
+    trains where it is."""
     classifier: Classifier | None = None
     """Its last hidden layer is the space of all distances, in place of fixed random convolutions."""
     start: Generator | None = None

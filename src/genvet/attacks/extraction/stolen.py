@@ -146,8 +146,9 @@ class Stealing(Technique):
         if len(loot.x) < 2:
             raise BudgetSpent(loot.asked, loot.asked, partial=loot)
         recipe, begun = self.recipe(tuple(target.shape)), Start(beside.start, critic)
+        here = loot.x if beside.undefended is None else loot.x.to(beside.undefended.device)
         with begun_from(begun):
-            trained = recipe(recipe.gift()(Images(loot.x, ("",) * len(loot.x))), rng.fork("training"))
+            trained = recipe(recipe.gift()(Images(here, ("",) * len(here))), rng.fork("training"))
         assert isinstance(trained, TrainedGenerator)
         before = target.used
         against = sides(target, beside, self.samples, self.clusters, rng.fork("measuring"))
