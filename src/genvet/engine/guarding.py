@@ -40,9 +40,8 @@ def through(guards: Sequence[Standing], knowing: str = "") -> str:
     """What an access says of the guards before it; nothing without any."""
     if not guards:
         return ""
-    by = (
-        f", by an attacker who {', then '.join(_way(s.guard, knowing)[0] for s in reversed(guards))}" if knowing else ""
-    )
+    ways = ", then ".join(name for name, _ in _ways(guards, knowing)) if knowing else ""
+    by = f", by an attacker who {ways}" if ways else ""
     return f" through {', then '.join(map(str, guards))}{by}"
 
 
@@ -65,8 +64,8 @@ def behind(probe: Probe, target: Any, guards: Sequence[Standing], seed: int, kno
         given = standing.given or standing.guard.gift()()
         view = standing.guard(view, given, Rng(seed).fork("guards").fork(f"{i}"))
     charged = view
-    for standing in reversed(guards) if knowing else ():
-        view = _way(standing.guard, knowing)[1](view)
+    for _, undo in _ways(guards, knowing) if knowing else ():
+        view = undo(view)
     if access is Samples:
         from genvet.nets.between import Shown
 
@@ -93,18 +92,19 @@ def _plain(probe: Probe, target: Any) -> Any:
     return target
 
 
-def _way(guard: Guard, word: str) -> tuple[str, Callable[[Any], Any]]:
-    """What an attacker does who knows this guard: the way that holds this word, or the first for "best"."""
-    known = guard.known()
-    if not known:
-        raise Unsupported(f"nothing is known against {guard.name()}", hint="leave --knowing out")
-    named = [name for name in known if word in name]
-    if not named and word != BEST:
-        raise BadInput(
-            f"no way against {guard.name()} has {word!r} in it", expected=f"{BEST}, or part of one: {'; '.join(known)}"
-        )
-    name = (named or [*known])[0]
-    return name, known[name]
+def _ways(guards: Sequence[Standing], word: str) -> list[tuple[str, Callable[[Any], Any]]]:
+    """What an attacker does who knows these guards, the outermost first: what holds this word, or else the best."""
+    found, every = [], list[str]()
+    for standing in reversed(guards):
+        known = standing.guard.known()
+        if not known:
+            raise Unsupported(f"nothing is known against {standing.guard.name()}", hint="leave --knowing out")
+        every += known
+        name = next((name for name in known if word in name), next(iter(known)))
+        found.append((name, known[name]))
+    if word != BEST and not any(word in name for name, _ in found):
+        raise BadInput(f"nothing that is known has {word!r} in it", expected=f"{BEST}, or part of: {'; '.join(every)}")
+    return found
 
 
 def worth(
