@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from genvet.attacks.membership import critic_score, density_ratio, latent_recovery, nearest, reconstruction, shadow
@@ -368,3 +369,19 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     np.savez(tmp_path / "bare.npz", x=x)
     with pytest.raises(BadInput, match="does not say who is a member"):
         load_split(tmp_path / "bare.npz")
+
+
+def test_a_folder_tells_members_and_people_by_its_folders(tmp_path: Path) -> None:
+    for side, people in (("members", "anna bob"), ("non-members", "carl anna")):
+        for person in people.split():
+            (tmp_path / side / person).mkdir(parents=True)
+            for i in range(2):
+                picture = np.full((8, 8), 20 * len(person) + i + 9 * len(side), dtype=np.uint8)
+                Image.fromarray(picture).save(tmp_path / side / person / f"{i}.png")
+    split = load_split(tmp_path, (1, 8, 8))
+    assert split.people is not None and [p.tolist() for p in split.people] == [[0, 0, 1, 1], [0, 0, 2, 2]]
+    assert split.members.names[0] == "anna/0.png" and split.non_members.x.shape == (4, 1, 8, 8)
+    (tmp_path / "members/anna/0.png").rename(tmp_path / "members/0.png")
+    assert load_split(tmp_path, (1, 8, 8)).people is None, "where one shows nobody, nobody is known"
+    with pytest.raises(BadInput, match="who is a member"):
+        load_split(tmp_path / "members")
