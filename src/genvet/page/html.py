@@ -23,6 +23,16 @@ HEADLINES = {
     Severity.LOW: "Nothing decisive was found",
     Severity.INFO: "Nothing was found",
 }
+DONE = {
+    "backdoor": "A backdoor was planted",
+    "inversion": "A classifier was inverted",
+    "extraction": "A generator was stolen",
+    "membership": "Training records were looked for",
+    "query": "A guard was measured",
+    "reproduce": "A table was made again",
+    "zoo": "Inspections were scored on a population",
+}
+"""What the techniques of a room do, where they are no inspections."""
 MOST_PROOFS = 25
 """Of one rule in one finding; the rest is counted here and listed in report.json."""
 
@@ -55,16 +65,9 @@ def headline(report: Report) -> str:
 
 def _done(technique: str) -> str:
     """What a technique did, where it is no inspection."""
-    if technique.startswith("backdoor."):
-        return "A backdoor was planted"
-    if technique.startswith("inversion."):
-        return "A classifier was inverted"
-    if technique.startswith("reproduce."):
-        return "A table was made again"
-    if technique.startswith("zoo."):
-        return "Inspections were scored on a population"
-    if technique.startswith("query."):
-        return "A guard was measured"
+    room = technique.partition(".")[0]
+    if room in DONE:
+        return DONE[room]
     entry = techniques().get(technique)
     did = {"defence": "The model was repaired", "study": "The model was measured", "recipe": "A network was trained"}
     return did.get(entry.kind, "") if entry else ""
