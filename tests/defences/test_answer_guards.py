@@ -62,6 +62,7 @@ def test_scores_are_rounded() -> None:
     assert guarded(Rounding(decimals=1), answers="top_k", k=2).answers == "top_k"
     config = Rounding(decimals=None, best=3)
     assert Rounding.model_validate(json.loads(config.model_dump_json())) == config
+    assert Rounding.model_validate({"decimals": "none", "best": "3"}) == config, "as a command line has it"
 
 
 @pytest.mark.parametrize("on", ["scores", "logarithms"])

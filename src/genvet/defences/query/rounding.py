@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from genvet.core.rng import Rng
@@ -28,7 +28,9 @@ class Rounding(Guard):
     )
     smoke: ClassVar[dict[str, Any]] = {"decimals": 1}
 
-    decimals: Annotated[int, Field(ge=0, le=6)] | None = 2
+    decimals: Annotated[
+        Annotated[int, Field(ge=0, le=6)] | None, BeforeValidator(lambda n: n if n != "none" else None)
+    ] = 2
     """Of each score; `none` leaves them whole."""
     best: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """So many of the largest scores are told, and 0 for all others; every one unless given."""
