@@ -55,6 +55,12 @@ def test_clipped_sums_are_those_of_opacus(family: Any) -> None:
 
     rows = torch.arange(0, 1000, 90)
     one, other = (pupil(family=family, clip=0.7, together=together) for together in (3, 64))
+    moved = [pupil(family=family, together=together, shift=0.2) for together in (3, 64)]
+    for learner in moved:
+        torch.manual_seed(5)
+        learner.step(0)
+    for first, second in zip(*(learner.network.parameters() for learner in moved), strict=True):
+        assert torch.allclose(first, second, atol=1e-5), "images are moved alike, however many are in memory at once"
     theirs = GradSampleModule(copy.deepcopy(one.network), loss_reduction="sum")
     optimiser = DPOptimizer(
         torch.optim.SGD(theirs.parameters(), 1.0), noise_multiplier=0.0, max_grad_norm=0.7, expected_batch_size=12

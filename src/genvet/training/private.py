@@ -147,8 +147,11 @@ class Guarded(Pupil):
             return self.cross_entropy(scores, label[None], number)
 
         each = vmap(grad_and_value(loss), (None, 0, 0))
-        for some in rows.split(self.recipe.together) if len(rows) else ():
-            slopes, losses = each(weights, self.changed(self.lessons.x[some]), self.lessons.labels[some])
+        if not len(rows):
+            return sums, total
+        parts = (t.split(self.recipe.together) for t in (self.changed(self.lessons.x[rows]), self.lessons.labels[rows]))
+        for x, labels in zip(*parts, strict=True):
+            slopes, losses = each(weights, x, labels)
             norms = torch.stack([slope.flatten(1).norm(dim=1) for slope in slopes.values()]).norm(dim=0)
             kept = (self.recipe.clip / norms.clamp_min(1e-12)).clamp_max(1)
             for name, slope in slopes.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -42,10 +42,6 @@ class Course:
             return None
         some = [*noted[: -1 : 1 + len(noted) // POINTS], noted[-1]]
         return cls(at=torch.tensor([at for at, _ in some]), best=torch.stack([best for _, best in some]).cpu())
-
-    def after(self, images: int) -> Course:
-        """The same search, counted from so many images before it."""
-        return replace(self, at=self.at + images)
 
     def figure(self) -> Figure:
         """The mean; of probabilities, also the share of labels that have no rival, with its interval."""
