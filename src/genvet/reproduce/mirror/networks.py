@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,11 +94,11 @@ class Prior(Step):
 
     def generator(self, place: Place) -> Generator:
         """With averaged weights."""
-        return load_saved(self(place) / "generator.safetensors")
+        return _generator(self(place) / "generator.safetensors")
 
     def critic(self, place: Place) -> Critic:
         """That it was trained against."""
-        return load_critic(self(place) / "critic.safetensors")
+        return _critic(self(place) / "critic.safetensors")
 
     def identities(self, place: Place) -> Identities:
         """Whose public pictures it sees, and who is private."""
@@ -162,12 +163,17 @@ class Target(Step):
 
     def classifier(self, place: Place) -> Classifier:
         """With averaged weights."""
-        return load_classifier(self(place))
+        return _classifier(self(place))
 
     def identities(self, place: Place) -> Identities:
         """Whom it knows, and who is public."""
         return identities(place.data, self.domain, self.size, self.private)
 
+
+# Cells that follow one another share networks, and a file is read in a process of its own.
+_generator = lru_cache(maxsize=4)(load_saved)
+_critic = lru_cache(maxsize=4)(load_critic)
+_classifier = lru_cache(maxsize=12)(load_classifier)
 
 SIDE: dict[Scale, int] = {"smoke": 8, "small": 32, "paper": 64}
 """Pixels."""
