@@ -120,10 +120,10 @@ def _thefts(scale: Scale) -> Iterator[Cell]:
         for seed in seeds:
             of = target(scale, "pggan", seed)
             yield from _behind(theft(scale, of, net, n=most))
-            yield from (_knowing(scale, of, net, guard, most) for guard in KNOWN)
+            yield from (_knowing(scale, of, net, guard, most) for guard in KNOWN if (scale, net) != ("smoke", "sngan"))
     for net in reversed(NETS):
         for seed in seeds if scale == "paper" else seeds[:1]:
-            for n in BUDGETS[scale][: 1 if scale == "smoke" else -1]:
+            for n in BUDGETS[scale][:-1] if scale != "smoke" else BUDGETS[scale][: net == "pggan"]:
                 yield from _behind(theft(scale, target(scale, "pggan", seed), net, n=n))
 
 
