@@ -63,7 +63,7 @@ def test_a_page_is_written_and_answers_are_counted(
     assert [q["kind"] for q in asked].count("inversion") == 8 and [q["kind"] for q in asked].count("real") == 3
     assert {q["label"] for q in asked if q["kind"] == "inversion"} == set(CLASSES)
     text = (folder / "choices.html").read_text()
-    assert "same class as the reference" in text and "<script" not in text and "mirror" not in text
+    assert "same person or thing as the reference" in text and "<script" not in text and "mirror" not in text
     other = {"a": "b", "b": "a"}
     right = [q["right"] for q in asked]
     wrong_twice, missed = [], 0

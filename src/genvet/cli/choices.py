@@ -76,7 +76,7 @@ def choices(
     other = None if against is None else matching(load_inverted(against), found)
     real = real_images(private, found)
     asked = questions(found, other, real, count, rng) + checks(found, real, controls, rng.fork("controls"))
-    task = TASK.replace("person", "class")
+    task = TASK.replace("person", "person or thing")
     path = write(asked, run, rng, "Which one is it?", task)
     screen.note(f"{len(asked)} questions for raters: {path}")
     screen.note(f"which is right, to be kept from them: {run / KEY}")
