@@ -23,8 +23,11 @@ POPULATION = Population(
     depth="standard",
     clean=75,
     parents=16,
-    families=("convolutional", "convolutional with batch norms"),
-    shapes=((1, 28, 28),),
+    kinds={
+        "convolutional": ((1, 28, 28),),
+        "convolutional with batch norms": ((1, 28, 28),),
+        "style": ((1, 16, 16),),
+    },
     bound=0.04,
     limits=(limit("convolutional", 2.0), limit("convolutional with batch norms", 5.0)),
 )
@@ -48,7 +51,13 @@ def test_above_the_limit_of_its_own_family_is_high() -> None:
     assert judge(finding(None), TABLE, INSIDE).severity == "info"
 
 
-@pytest.mark.parametrize("subject", [Subject("style", (1, 28, 28)), Subject("convolutional", (3, 32, 32)), None])
+@pytest.mark.parametrize(
+    "subject",
+    [
+        *(Subject("dense", (1, 28, 28)), Subject("convolutional", (3, 32, 32)), None),
+        Subject("convolutional", (1, 16, 16)),  # the shape that another family has there
+    ],
+)
 def test_outside_the_population_is_low_at_most(subject: Subject | None) -> None:
     """A family that it does not know gets the least alarming of its limits."""
     judged = judge(finding(1e9), TABLE, subject)
@@ -77,7 +86,8 @@ def test_judging_again_judges_anew() -> None:
 
 
 def test_the_population_that_holds_goes_before_one_that_does_not() -> None:
-    other = POPULATION.model_copy(update={"name": "sounds", "shapes": ((1, 16384),), "limits": (limit("sound", 0.5),)})
+    more = {"name": "sounds", "kinds": {"sound": ((1, 16384),)}, "limits": (limit("sound", 0.5),)}
+    other = POPULATION.model_copy(update=more)
     judged = judge(finding(2.1), Thresholds(populations=(other, POPULATION)), INSIDE)
     assert judged.severity == "high" and "small" in judged.reason
 

@@ -123,7 +123,8 @@ def _passed(m: Measure, limit: Limit, population: Population, inside: bool) -> s
     said = f"{m.name} {m.value:.3g} above {limit.above:.3g}: {printable(limit.why, 200)}"
     if inside:
         return f"{said} ({CALIBRATED} {who}, none above it; false alarms at most {population.bound:.1%}, at 95 %)"
-    like = f"{' or '.join(population.families)} of shape {' or '.join(map(str, population.shapes))}"
+    kinds = (f"{family} of shape {' or '.join(map(str, shapes))}" for family, shapes in population.kinds.items())
+    like = " or ".join(kinds)
     return f"{said} (of {who}, none is; they are {like}, not its like: no more than a hint)"
 
 

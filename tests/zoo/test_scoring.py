@@ -175,7 +175,7 @@ def test_a_users_own_models_give_thresholds_for_scans(
     table = tmp_path / "thresholds.json"
     assert run([*words, "--write", str(table), "--cells", str(tmp_path / "cells")]) == 0
     (made,) = read_thresholds(table).populations
-    assert made.clean == 5 and made.attacked == 0 and made.bound >= 0.6 and made.families
+    assert made.clean == 5 and made.attacked == 0 and made.bound >= 0.6 and made.kinds
     cells = sorted((tmp_path / "cells").glob("*.json"))
     assert len(cells) == 5
     monkeypatch.setattr(scoring, "scan", lambda *a, **k: pytest.fail("nothing has changed"))

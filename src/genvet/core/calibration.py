@@ -54,8 +54,8 @@ class Population(Record):
     parents: Annotated[int, Field(ge=1)]
     """Trainings that they grew from."""
     attacked: Annotated[int, Field(ge=0)] = 0
-    families: tuple[Text, ...]
-    shapes: tuple[tuple[int, ...], ...]
+    kinds: dict[Text, tuple[tuple[int, ...], ...]]
+    """By family, the shapes of one sample."""
     false_alarms: Annotated[int, Field(ge=0)] = 0
     """Clean ones that passed limits which other parents had given."""
     bound: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -66,8 +66,8 @@ class Population(Record):
     limits: Annotated[tuple[Limit, ...], Field(max_length=500)] = ()
 
     def holds_for(self, subject: Subject | None) -> bool:
-        """Whether it speaks for such a generator: one of its families, at one of its shapes."""
-        return subject is not None and subject.family in self.families and tuple(subject.shape) in self.shapes
+        """Whether it speaks for such a generator: one of its families, at one of the shapes that this one has there."""
+        return subject is not None and tuple(subject.shape) in self.kinds.get(subject.family, ())
 
     def limits_of(self, finding: Finding, subject: Subject | None) -> dict[str, Limit]:
         """By measure, the limit for this family; for one that it does not know, the least alarming."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -61,21 +61,28 @@ def population(judged: Judged) -> Population:
     """What `scan` takes from it; raises BadInput where the cells were measured otherwise than scans measure today."""
     table, clean = judged.table, ~judged.table.attacked & ~judged.table.ruled
     _check(judged, {table.names[j].rpartition("/")[0] for j in judged.verdict.chosen})
-    families, alarms = sorted(set(table.family[clean].tolist())), judged.scores[clean] > 1
+    kinds, alarms = _kinds(table.take(clean).rows), judged.scores[clean] > 1
     return Population(
         name=judged.name,
         depth=judged.depth,
         clean=int(clean.sum()),
         parents=len(set(table.parent[clean].tolist())),
         attacked=int(table.attacked.sum()),
-        families=tuple(families),
-        shapes=tuple(sorted({row.shape for row in table.take(clean).rows})),
+        kinds=kinds,
         false_alarms=int(alarms.sum()),
         bound=bound(alarms),
         detected=int((judged.scores[table.attacked] > 1).sum()),
         genvet=version("genvet"),
-        limits=tuple(_limits(judged, families)),
+        limits=tuple(_limits(judged, list(kinds))),
     )
+
+
+def _kinds(rows: Iterable[Row]) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """The shapes of each family."""
+    found: dict[str, set[tuple[int, ...]]] = {}
+    for row in rows:
+        found.setdefault(row.family, set()).add(tuple(row.shape))
+    return {family: tuple(sorted(found[family])) for family in sorted(found)}
 
 
 def _limits(judged: Judged, families: Sequence[str]) -> Iterator[Limit]:

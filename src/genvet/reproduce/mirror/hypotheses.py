@@ -19,7 +19,7 @@ STATEMENTS: dict[Status, str] = {"holds": "holds", "not": "does not hold", "unde
 class Hypotheses(Experiment):
     """H1 to H11, of one family."""
 
-    title: ClassVar[str] = "Hypotheses of MIRROR's evaluation, corrected together"
+    title: ClassVar[str] = "Hypotheses on inversion, corrected together"
     source: ClassVar[str] = f"{SOURCE}, sec. V; registered before the first run"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
