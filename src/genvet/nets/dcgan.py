@@ -20,7 +20,7 @@ from genvet.core.modelfile import Part
 from genvet.nets.batch_norms import settle
 from genvet.nets.candidate import Candidate
 from genvet.nets.layer_shapes import LayerShapes, chained, inputs, layer_shapes, orders, outputs, weighty
-from genvet.nets.matching import fill
+from genvet.nets.matching import built
 from genvet.nets.sketch import OPTIONS as OPTIONS
 from genvet.nets.sketch import Sketch, geometries, joined, settled_by, size_in, upsamplings
 
@@ -187,11 +187,6 @@ def _own(part: Part) -> Iterator[Candidate]:
         expected = build(**config).module.state_dict()
     if {k: tuple(v.shape) for k, v in expected.items()} == {k: tuple(shape) for k, shape in shapes.items()}:
         explanation = "GenVet's own DCGAN, by its names"
-        yield Candidate(net="dcgan", layout="genvet", score=1.0, explanation=explanation, build=partial(_load, config))
-
-
-def _load(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:
-    with torch.device("meta"):
-        generator = build(**config)
-    fill(generator.module, tensors)
-    return generator
+        yield Candidate(
+            net="dcgan", layout="genvet", score=1.0, explanation=explanation, build=partial(built, build, config)
+        )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genvet.core.errors import BadInput
+from genvet.core.generator import Generator
 from genvet.core.modelfile import Evidence, Part
 from genvet.core.printable import printable
 
@@ -91,3 +93,11 @@ def dense_broadcast(name: str, place: str) -> Evidence:
 
 def _note(kind: str, message: str, place: str) -> Evidence:
     return Evidence(rule=f"rebuild.{kind}", message=printable(message), place=printable(place, 200))
+
+
+def built(build: Callable[..., Generator], config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:
+    """The network of this config with these tensors: made on `meta`, then filled."""
+    with torch.device("meta"):
+        generator = build(**config)
+    fill(generator.module, tensors)
+    return generator

@@ -17,7 +17,7 @@ from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Part
 from genvet.nets.candidate import Candidate
-from genvet.nets.matching import fill
+from genvet.nets.matching import built
 from genvet.nets.sngan import sides
 from genvet.nets.style_critic import GROUP, Conv, deviation
 from genvet.nets.style_mapping import GAIN, SLOPE, Linear, unit_moment
@@ -172,11 +172,6 @@ def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator
         return
     if {key: tuple(t.shape) for key, t in expected.items()} == shapes:
         explanation = "GenVet's own PGGAN, by its names"
-        yield Candidate(net="pggan", layout="genvet", score=1.0, explanation=explanation, build=partial(_load, config))
-
-
-def _load(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:
-    with torch.device("meta"):
-        generator = build(**config)
-    fill(generator.module, tensors)
-    return generator
+        yield Candidate(
+            net="pggan", layout="genvet", score=1.0, explanation=explanation, build=partial(built, build, config)
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Part
 from genvet.nets.candidate import Candidate
-from genvet.nets.matching import fill
+from genvet.nets.matching import built
 
 SMALLEST = 4
 """Pixels that halving ends at, or above where a side is odd."""
@@ -192,11 +191,6 @@ def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator
         return
     if {key: tuple(t.shape) for key, t in expected.items()} == shapes:
         explanation = "GenVet's own SNGAN, by its names"
-        yield Candidate(net="sngan", layout="genvet", score=1.0, explanation=explanation, build=partial(_load, config))
-
-
-def _load(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:
-    with torch.device("meta"):
-        generator = build(**config)
-    fill(generator.module, tensors)
-    return generator
+        yield Candidate(
+            net="sngan", layout="genvet", score=1.0, explanation=explanation, build=partial(built, build, config)
+        )

@@ -18,7 +18,7 @@ from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.modelfile import Part
 from genvet.nets.candidate import Candidate
-from genvet.nets.matching import fill
+from genvet.nets.matching import built
 
 KERNEL, STRIDE, LEVELS = 25, 4, 5
 UNIT = STRIDE**LEVELS
@@ -157,15 +157,8 @@ def hypotheses(part: Part, options: Mapping[str, str] | None = None) -> Iterator
     if {k: tuple(v.shape) for k, v in expected.items()} == {k: tuple(s.shape) for k, s in part.tensors.items()}:
         explanation = "GenVet's own WaveGAN, by its names"
         yield Candidate(
-            net="wavegan", layout="genvet", score=1.0, explanation=explanation, build=partial(_load, config)
+            net="wavegan", layout="genvet", score=1.0, explanation=explanation, build=partial(built, build, config)
         )
-
-
-def _load(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:
-    with torch.device("meta"):
-        generator = build(**config)
-    fill(generator.module, tensors)
-    return generator
 
 
 def _shuffled(x: Tensor) -> Tensor:

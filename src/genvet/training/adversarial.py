@@ -63,10 +63,14 @@ class Adversarial(Recipe):
         with rng.fork("weights").seeded():
             generator = self.fresh(x)
             critic = dcgan.critic(self.capacity, x.shape[2], x.shape[1])
-        duel = Duel(self, generator, critic, x, rng)
+        duel = self.duel(generator, critic, x, rng)
         losses, told = run(duel, self, self.steps, x, rng)
         calibrate(duel.averaged, generator, rng)
         return duel.trained(losses, told)
+
+    def duel(self, generator: Generator, critic: nn.Sequential, x: Tensor, rng: Rng) -> Duel:
+        """The two, about to train."""
+        return Duel(self, generator, critic, x, rng)
 
     def fresh(self, x: Tensor) -> Generator:
         """The generator to train on these images."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
-from genvet.core.errors import BadInput
+from genvet.core.generator import Generator
 from genvet.core.rng import Rng
-from genvet.core.technique import Recipe, TrainedGenerator
-from genvet.nets import dcgan
-from genvet.training.adversarial import Adversarial, Duel, Given, calibrate
-from genvet.training.loop import run
+from genvet.core.technique import Recipe
+from genvet.training.adversarial import Adversarial, Duel
 
 
 class Regularised(Adversarial, Recipe):
@@ -27,21 +25,13 @@ class Regularised(Adversarial, Recipe):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Share of the critic's units that are left out; 0.3 is the paper's."""
 
-    def __call__(self, given: Given, rng: Rng) -> TrainedGenerator:
-        x = given.images.x
-        if x.ndim != 4 or x.shape[2] != x.shape[3] or x.shape[2] % 4:
-            expected = "(n, channels, side, side), with a side that is a multiple of 4"
-            raise BadInput("a DCGAN makes square images", expected=expected, got=str(tuple(x.shape)))
-        with rng.fork("weights").seeded():
-            generator = self.fresh(x)
-            critic = dcgan.critic(self.capacity, x.shape[2], x.shape[1])
+    def duel(self, generator: Generator, critic: nn.Sequential, x: Tensor, rng: Rng) -> Duel:
+        """The two, about to train: with this dropout, and with optimisers that let weights decay."""
         for layer in critic:
             if isinstance(layer, nn.Dropout):
                 layer.p = self.dropout
-        duel = Duel(self, generator, critic, x, rng)
-        for optimiser in duel.optimisers.values():
+        made = super().duel(generator, critic, x, rng)
+        for optimiser in made.optimisers.values():
             for group in optimiser.param_groups:
                 group["weight_decay"] = self.decay
-        losses, told = run(duel, self, self.steps, x, rng)
-        calibrate(duel.averaged, generator, rng)
-        return duel.trained(losses, told)
+        return made
