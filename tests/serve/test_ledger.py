@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import re
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from genvet.serve.witness import KEY, Head, Tampered, Witness, ledger_key
 SECRET = bytes(range(32))
 POSTGRES = os.environ.get("GENVET_TEST_POSTGRES", "")
 LAST = 12
+ROOT = Path(__file__).parents[2]
 
 
 def engine_of(url: str) -> Engine:
@@ -330,3 +333,27 @@ def test_the_key_is_its_owners_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "secret" not in str(error.value)
     monkeypatch.setenv(KEY, "ab" * 32)
     assert ledger_key(None) == b"\xab" * 32
+
+
+def crashes(url: str, *words: str) -> tuple[int, str]:
+    """A few rounds of the program in benchmarks/."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.crash_ledger",
+        *words,
+        *(["--url", url] if "sqlite" not in url else []),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert not done.stderr, done.stderr
+    return done.returncode, done.stdout
+
+
+def test_kill_9_loses_nothing_that_was_acknowledged(url: str) -> None:
+    code, told = crashes(url, "--rounds", "5")
+    assert code == 0 and re.match(r"5 rounds, [1-9]\d* rows acknowledged", told), told
+
+
+def test_an_acknowledgement_before_the_commit_would_be_found(url: str) -> None:
+    code, told = crashes(url, "--rounds", "1", "--hasty")
+    assert code == 1 and "acknowledged rows are lost or altered" in told, told

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from genvet.core.errors import BadInput, Unsupported
-from genvet.serve.store import METADATA
+from genvet.serve.store import METADATA, READING
 from genvet.serve.witness import SIZE, START, Head, Tampered, Witness
 
 LEDGER = Table(
@@ -157,7 +157,7 @@ class Ledger:
 
     def settle(self) -> None:
         """Let the head witness what was committed since; raises Tampered where that does not follow from it."""
-        with self.engine.connect() as connection:
+        with self.engine.connect().execution_options(**{READING: True}) as connection:
             self.witness.move(self._end(connection))
 
     def close(self) -> None:
@@ -177,7 +177,7 @@ class Ledger:
     def latest(self, count: int, kinds: Sequence[str] = ()) -> list[Row]:
         """The last rows, the latest first; of these kinds alone, where some are named. Nothing is verified."""
         wanted = select(LEDGER).order_by(LEDGER.c.id.desc()).limit(count)
-        with self.engine.connect() as connection:
+        with self.engine.connect().execution_options(**{READING: True}) as connection:
             return [
                 Row(*row) for row in connection.execute(wanted.where(LEDGER.c.kind.in_(kinds)) if kinds else wanted)
             ]
@@ -271,11 +271,11 @@ def _lasting(engine: Engine) -> None:
     """Raises BadInput where commits may be lost with the power: the head would then have seen rows that are gone."""
     if engine.dialect.name != "sqlite":
         return
-    with engine.connect() as connection:
+    with engine.connect().execution_options(**{READING: True}) as connection:
         if int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one()) < 2:
             raise BadInput("commits of this database may be lost with the power", expected="PRAGMA synchronous=FULL")
 
 
 def _tampered(number: int) -> Tampered:
-    hint = "genvet serve-verify tells what was done to it"
+    hint = "genvet serve verify tells what was done to it"
     return Tampered(f"row {number} of the audit log is not as it was written", hint=hint)

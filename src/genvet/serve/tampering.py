@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from genvet.core.printable import printable
 from genvet.serve.ledger import BEGUN, Chain, Row, rows_after
+from genvet.serve.store import READING
 from genvet.serve.witness import START, Head, Tampered, Witness
 
 Done = Literal["altered", "inserted", "removed", "reordered", "truncated", "forked", "head"]
@@ -62,7 +63,7 @@ def verify(engine: Engine, key: bytes, head: Path, also: Sequence[Head] = ()) ->
     def told(done: Done | None, first: int | None, said: str) -> Verdict:
         return Verdict(rows=end.count, end=end, seen=seen, begun=tuple(begun), done=done, first=first, said=said)
 
-    with engine.connect() as connection:
+    with engine.connect().execution_options(**{READING: True}) as connection:
         rows = rows_after(connection, None)
         for row in rows:
             number = end.count + 1
