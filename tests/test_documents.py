@@ -54,7 +54,7 @@ def test_commands(page: str) -> None:
     [
         ("scan", "inspection"),
         ("attack invert membership steal", "attack"),
-        ("defend guard invert", "defence"),
+        ("audit defend guard invert", "defence"),
         ("train", "recipe"),
         ("study", "study"),
     ],

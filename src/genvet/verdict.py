@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from genvet.core.calibration import Limit, Population, Subject, Thresholds
 from genvet.core.modelfile import Call, Evidence, ModelFile
@@ -16,6 +17,9 @@ from genvet.core.printable import printable
 from genvet.core.report import Finding, Measure, NotChecked, Verdict
 from genvet.core.rules import RULES
 from genvet.core.severity import Severity, worst
+
+if TYPE_CHECKING:
+    from genvet.core.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ REASONS = {
 
 CALIBRATED = "calibrated by"
 """In the reason of a finding whose measures a population of the generator's like has set thresholds for."""
+CARRIED = ("data.metadata", "data.names")
+"""Audits of files, apart from what their pictures show."""
 P_VALUE = 0.01
 CONTROLS = 99
 FLOOR = 0.01
@@ -160,6 +166,37 @@ def verdict(model: ModelFile, findings: Sequence[Finding], not_checked: Sequence
         unchecked=_unchecked(not_checked),
         complete=all(n.complete for n in not_checked),
     )
+
+
+def of_data(dataset: Dataset, findings: Sequence[Finding], not_checked: Sequence[NotChecked]) -> Verdict:
+    """The same three statements of a data set: what its files carry, what they show, and what was not looked at."""
+    carried = [f for f in findings if f.technique in CARRIED]
+    shown = [f for f in findings if f.technique not in CARRIED]
+    files = [n for n in not_checked if n.technique == "data"]
+    read = f"{len(dataset):,} of {len(dataset) + len(files):,} pictures and tables were read. " * bool(files)
+    return Verdict(
+        severity=worst(f.severity for f in findings),
+        loading=read + _told(carried, "What the files carry was not looked at."),
+        behaviour=_told(shown, "What pictures and tables show was not looked at."),
+        unchecked=_unread(files) + _unchecked([n for n in not_checked if n not in files]),
+        complete=all(n.complete for n in not_checked),
+    )
+
+
+def _told(findings: Sequence[Finding], otherwise: str) -> str:
+    """What each has to say, the worst first."""
+    ranked = sorted(findings, key=lambda f: -f.severity.rank)
+    said = [f"{str(f.severity).capitalize()}, by {f.technique}: {_sentence(f.summary)}" for f in ranked if f.reason]
+    return " ".join(said) or otherwise
+
+
+def _unread(files: Sequence[NotChecked]) -> str:
+    """The first files that could not be read, by name."""
+    if not files:
+        return ""
+    named = "; ".join(f"{printable(n.part, 80)} ({n.detail})" for n in files[:5])
+    more = f"; and {len(files) - 5:,} more" * (len(files) > 5)
+    return f"{len(files):,} files were not read: {named}{more}. "
 
 
 def _loading(model: ModelFile) -> str:

@@ -45,6 +45,7 @@ COMMANDS = {
         *("--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"),
     },
     "study": {"--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"},
+    "audit-data": {"--only", "--fail-on", "--out", "--json", "--seed", "--config", "--debug"},
     "reproduce": {
         *(
             "--scale",

@@ -18,6 +18,7 @@ from cyclopts.config import Dict
 
 from genvet.cli import outcome, screen
 from genvet.cli.attack import command as attack
+from genvet.cli.audit_data import audit_data
 from genvet.cli.choices import choices
 from genvet.cli.convert import convert
 from genvet.cli.defend import command as defend
@@ -36,7 +37,7 @@ from genvet.core.errors import GenVetError
 
 BY_NAME = ("train", "attack", "defend", "study", "zoo")
 """Commands whose next word decides which options there are."""
-COMMANDS = (*BY_NAME, "demo", "scan", "convert", "sample", "choices", "explore", "reproduce", "list")
+COMMANDS = (*BY_NAME, "demo", "scan", "convert", "sample", "choices", "explore", "audit-data", "reproduce", "list")
 EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
 
 
@@ -62,6 +63,7 @@ def build(words: Sequence[str] = ()) -> App:
     app.command(attack(words), name="attack")
     app.command(defend(words), name="defend")
     app.command(study(words), name="study")
+    app.command(audit_data)
     app.command(reproduce)
     app.command(zoo())
     app.command(listing, name="list")
@@ -127,7 +129,7 @@ def helping(words: Sequence[str]) -> str:
     'genvet attack red --help'
     """
     named = words[: 2 if words[0] in BY_NAME else 1] if words and words[0] in COMMANDS else []
-    shown = [word for word in named if word.isidentifier()]
+    shown = [word for word in named if word[:1].isalpha() and word.replace("-", "_").isidentifier()]
     return " ".join(["genvet", *shown, "--help"])
 
 

@@ -111,18 +111,18 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> None:
     out().print(shown)
 
 
-def report(done: Report) -> None:
-    """One file's verdict and findings."""
+SCANNED = ("loading", "behaviour", "not checked")
+AUDITED = ("files", "content", "not checked")
+
+
+def report(done: Report, statements: tuple[str, str, str] = SCANNED) -> None:
+    """One file's verdict and findings, or those of a data set; the verdict's three statements have these names."""
     verdict = done.verdict
     console = out()
     console.print(
         Text.assemble(Text(printable(done.target.path), "bold"), ": ", severity(verdict.severity)), soft_wrap=True
     )
-    for name, text in (
-        ("loading", verdict.loading),
-        ("behaviour", verdict.behaviour),
-        ("not checked", verdict.unchecked),
-    ):
+    for name, text in zip(statements, (verdict.loading, verdict.behaviour, verdict.unchecked), strict=True):
         console.print(Text(f"  {name:<12} {printable(text, 2000)}"), soft_wrap=True)
     console.print()
     several = len(done.target.networks) > 1

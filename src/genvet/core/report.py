@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from genvet.core.severity import Severity
 
 Scalar = str | int | float | bool | None
+AUDITED = "data set"
+"""How the format of a target begins that is no model."""
 
 
 class Record(BaseModel):

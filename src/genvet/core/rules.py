@@ -13,7 +13,7 @@ from genvet.core.severity import Severity
 
 @dataclass(frozen=True)
 class Rule:
-    """One kind of fact about a model file or a network's structure."""
+    """One kind of fact about a model file, a network's structure, or a set of training data."""
 
     id: str
     severity: Severity
@@ -100,5 +100,33 @@ RULES = _table(
     ("prior.seed", "medium", "A seed comes fixed with the model", "Draws that the sender chose can hold a trigger."),
     ("weights.broadcast", "high", "A dense layer of a style generator writes few directions of w+", "This is how ReX hides a picture: look at the one that is shown, and use the release."),
     ("weights.not-finite", "medium", "Weights that are not numbers", "The model is damaged."),
+    # Training data: what the files carry besides their pictures.
+    ("data.gps", "high", "A picture says where it was taken", "Strip the metadata: --anonymise strip."),
+    ("data.personal", "high", "An address, a phone or an identity number", "Strip the metadata, or replace the names: --anonymise strip,pseudonymise."),
+    ("data.thumbnail-differs", "high", "The embedded preview shows something else than the picture", "It often shows what was cropped or blurred away: strip it."),
+    ("data.trailing-file", "high", "A file is hidden behind the end of a picture", "Find out what it is for; re-encoding the picture leaves it out."),
+    ("data.owner", "medium", "Metadata that name a person or one device", "Strip the metadata: a serial number links all pictures of one camera."),
+    ("data.comment", "medium", "A comment or a text inside a picture's file", "Read it, and strip it."),
+    ("data.trailing", "medium", "Bytes that belong to no part of the picture", "Find out what they are; re-encoding the picture leaves them out."),
+    ("data.frames", "medium", "More pictures in one file", "Only the first is looked at, and learned from: strip the others."),
+    ("data.metadata-malformed", "medium", "Metadata that cannot be read", "What cannot be read cannot be vetted: strip it."),
+    ("data.time", "low", "A file says when its picture was taken", "Strip the metadata: with a place or a name it tells of a person."),
+    ("data.thumbnail", "low", "A picture carries a preview of itself", "Strip it: whoever edits the picture later may forget it."),
+    ("data.metadata", "low", "A file carries more than its picture", "Training needs none of it: strip it."),
+    ("data.profile", "info", "A colour profile", "Harmless as a rule; it can name the device."),
+    ("data.name", "medium", "A file or folder name that may be a person's", "Replace the names by a keyed mapping: --anonymise pseudonymise."),
+    # Training data: tables beside the pictures.
+    ("data.identifier", "high", "A column identifies people directly", "Drop it, or replace it by a keyed mapping: --anonymise pseudonymise."),
+    ("data.k-anonymity", "medium", "Rows stand alone by what others know of a person", "Coarsen or drop quasi-identifiers until every row has fellows."),
+    ("data.l-diversity", "medium", "A group of rows gives its sensitive value away", "Coarsen the groups, or drop the sensitive field."),
+    ("data.t-closeness", "low", "A group's sensitive values differ much from everybody's", "Coarsen the groups, or drop the sensitive field."),
+    ("data.field", "low", "A field that the task does not need", "Leave it out."),
+    # Training data: the pictures.
+    ("data.duplicate", "medium", "Pictures that are there more than once", "Copies are memorised first: keep one of each."),
+    ("data.near-duplicate", "medium", "Pictures that nearly are one", "Near copies are memorised like copies: keep one of each."),
+    ("data.outlier", "low", "A picture unlike all others", "Outliers are memorised before others: see whether they belong there."),
+    ("data.over-represented", "medium", "One identity or label has far more pictures than others", "Whoever is there most is memorised first: even the numbers out."),
+    ("data.face", "medium", "A picture shows a face", "A face is personal data: see whether there is consent, or blur, replace or drop it."),
+    ("data.text", "low", "A picture shows readable text", "Read it: name tags, letters and number plates tell of people."),
 )
 # fmt: on

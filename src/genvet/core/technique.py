@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genvet.core.classifier import Classifier
+    from genvet.core.dataset import Dataset
     from genvet.core.generator import Generator
 
 
@@ -137,6 +138,23 @@ class Guard(Technique):
         return _hints(cls)["given"]
 
 
+class Audit(Technique):
+    """Looks at a data set: what it tells of people, and what a generator would make of it."""
+
+    extra: ClassVar[str] = ""
+    """The optional dependencies that it cannot do without."""
+    module: ClassVar[str] = ""
+    """What these install that it imports."""
+
+    def __call__(self, dataset: Dataset, given: Any, rng: Rng) -> Result:
+        raise NotImplementedError
+
+    @classmethod
+    def gift(cls) -> type[Any]:
+        """Its own dataclass of what it may be given."""
+        return _hints(cls)["given"]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trained:
     """What a recipe hands over: networks at rest, how their losses went, and the record that their files carry."""
@@ -196,5 +214,5 @@ class Recipe(Technique):
 
 
 @cache
-def _hints(technique: type[Probe] | type[Repair] | type[Guard] | type[Recipe]) -> dict[str, type[Any]]:
+def _hints(technique: type[Probe] | type[Repair] | type[Guard] | type[Audit] | type[Recipe]) -> dict[str, type[Any]]:
     return get_type_hints(technique.__call__)

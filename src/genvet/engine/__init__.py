@@ -1,5 +1,7 @@
 """Runs techniques: hands out the view that each asks for, seeds it, times it, and keeps what it found."""
 
+from genvet.engine.auditing import audit as audit
+from genvet.engine.auditing import looked as looked
 from genvet.engine.composing import compose as compose
 from genvet.engine.folders import Scanned as Scanned
 from genvet.engine.folders import scan_folder as scan_folder

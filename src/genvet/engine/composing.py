@@ -26,15 +26,25 @@ def compose(model: ModelFile, findings: Sequence[Finding], not_checked: Sequence
         findings=tuple(findings),
         checked=tuple(Check(technique=f.technique, part=f.part) for f in findings),
         not_checked=tuple(not_checked),
-        made_by=MadeBy(
-            genvet=version("genvet"),
-            python=platform.python_version(),
-            torch=version("torch"),
-            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-            command=command,
-        ),
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        made_by=made_by(command),
+        made_at=made_now(),
     )
+
+
+def made_by(command: str) -> MadeBy:
+    """These versions, on this machine."""
+    return MadeBy(
+        genvet=version("genvet"),
+        python=platform.python_version(),
+        torch=version("torch"),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        command=command,
+    )
+
+
+def made_now() -> str:
+    """UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _target(model: ModelFile) -> Target:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genvet.catalogue import techniques
-from genvet.core.report import Finding, Proof, Report
+from genvet.core.report import AUDITED, Finding, Proof, Report
 from genvet.core.rules import RULES, Rule
 from genvet.core.severity import Severity
 from genvet.files.writing import write_bytes
@@ -23,6 +23,15 @@ HEADLINES = {
     Severity.LOW: "Nothing decisive was found",
     Severity.INFO: "Nothing was found",
 }
+DATA_HEADLINES = {
+    Severity.CRITICAL: "Do not use these data",
+    Severity.HIGH: "Do not train on these data as they are",
+    Severity.MEDIUM: "Read this before you train on these data",
+}
+"""Of an audit; below medium as for a model."""
+STATEMENTS = ("Loading the file", "Weights and outputs", "The file")
+DATA_STATEMENTS = ("What the files carry", "Pictures and tables", "The data")
+"""Above the verdict's first two statements, and above what was looked at."""
 DONE = {
     "backdoor": "A backdoor was planted",
     "inversion": "A classifier was inverted",
@@ -48,7 +57,8 @@ def render(report: Report, folder: Path) -> str:
     if not all(_done(f.technique) for f in findings):  # a score has its verdict first, a training its losses
         findings.sort(key=lambda f: (-f.severity.rank, f.technique, f.part))
     sections = [_section(i, finding, folder) for i, finding in enumerate(findings, 1)]
-    return template("report.html").render(report=report, headline=headline(report), sections=sections)
+    words = DATA_STATEMENTS if _audited(report) else STATEMENTS
+    return template("report.html").render(report=report, headline=headline(report), sections=sections, words=words)
 
 
 def headline(report: Report) -> str:
@@ -58,14 +68,23 @@ def headline(report: Report) -> str:
         return done[0]
     if not report.verdict.complete and report.verdict.severity <= Severity.LOW:
         return "The check is not complete"
+    if _audited(report):
+        return DATA_HEADLINES.get(report.verdict.severity, HEADLINES[report.verdict.severity])
     if report.verdict.severity is Severity.HIGH and _worst_technique(report) == "file":
         return HEADLINES[Severity.CRITICAL]
     return HEADLINES[report.verdict.severity]
 
 
+def _audited(report: Report) -> bool:
+    """Whether it is about a data set."""
+    return report.target.format.startswith(AUDITED)
+
+
 def _done(technique: str) -> str:
-    """What a technique did, where it is no inspection."""
+    """What a technique did, where it is neither an inspection nor an audit."""
     room = technique.partition(".")[0]
+    if room == "data":
+        return ""
     if room in DONE:
         return DONE[room]
     entry = techniques().get(technique)
