@@ -30,7 +30,7 @@ from genvet.core.data import Critic, Images, Split
 from genvet.core.errors import BadInput, BudgetSpent, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
-from genvet.core.queries import Queries, Samples
+from genvet.core.queries import Gallery, Queries, Samples
 from genvet.core.rng import Rng
 from genvet.files.convert import save
 from genvet.files.splits import load_split
@@ -150,6 +150,46 @@ def test_a_budget_that_ends_midway_leaves_what_was_measured() -> None:
         Nearest(samples=100)(memoriser(MEMBERS).seen_as(Samples, budget=0), given, Rng(0))
 
 
+SETS: dict[str, Any] = {"members": MEMBERS, "non_members": OTHERS}
+
+
+def samplers() -> dict[str, tuple[Any, Any]]:
+    """Every attack that takes samples alone, each asking for more than it will be given."""
+    recipe = "adversarial:steps=2,batch=8,capacity=2,latent=4"
+    return {
+        "nearest": (Nearest(samples=9000), nearest.Given(**SETS)),
+        "monte carlo": (MonteCarlo(samples=9000), Seen(**SETS)),
+        "density": (DensityRatio(samples=9000), density_ratio.Given(**SETS, reference=blobs(600, 11))),
+        "copying": (Copying(samples=9000, cells=2), Seen(**SETS)),
+        "critic": (CriticScore(samples=9000), critic_score.Given(**SETS, critic=overfitted())),
+        "shadow": (shadow.Shadow(recipe=recipe, shadows=2, samples=9000), shadow.Given(**SETS)),
+    }
+
+
+class Silent(Gallery):
+    """Refuses at the end of its budget, and never says what is left of it."""
+
+    left = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("name", samplers())
+def test_a_budget_that_ends_midway_leaves_what_any_attack_was_given(name: str) -> None:
+    """As far as the budget goes, and by whole parts where the target does not say how far that is."""
+    attack, given = samplers()[name]
+    view = memoriser(MEMBERS).seen_as(Samples, budget=5000)
+    found = attack(view, given, Rng(0))
+    assert found.queries == view.used == 5000 and "ended after 5000 of 9000 samples" in found.summary()
+    view = Silent(memoriser(MEMBERS), 5000)
+    found = attack(view, given, Rng(0))
+    assert found.queries == view.used < 5000 and ("ended after 4096" in found.summary()) != (name == "critic")
+    view = memoriser(MEMBERS).seen_as(Samples, budget=0)
+    if name == "critic":  # its scores rest on no sample
+        assert attack(view, given, Rng(0)).first.auc > 0.9
+    else:
+        with pytest.raises(BudgetSpent):
+            attack(view, given, Rng(0))
+
+
 @pytest.mark.parametrize("off", [0.0, 0.01])
 def test_a_record_of_both_sets_is_refused_by_name(off: float) -> None:
     twice = Images(torch.cat([OTHERS.x, MEMBERS.x[7:8] + off]), (*OTHERS.names, "copy"))
@@ -224,6 +264,9 @@ def test_queries_alone_recover_it_too_and_cost_what_is_said() -> None:
     poor = smooth(FEW).seen_as(Queries, budget=5000)
     found = LatentRecoveryBlackBox(samples=1000, steps=40, pairs=12)(poor, given, Rng(0))  # type: ignore[arg-type]
     assert found.asked <= 5000 and "budget ended" in found.summary()
+    poor = smooth(FEW).seen_as(Queries, budget=300)
+    found = LatentRecoveryBlackBox(samples=1000, steps=40, pairs=12)(poor, given, Rng(0))  # type: ignore[arg-type]
+    assert found.asked == 300, "less than a batch is asked for, too"
 
 
 def test_density_over_that_of_the_world_tells_whom_a_generator_holds() -> None:

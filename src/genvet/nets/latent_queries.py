@@ -74,7 +74,8 @@ class _Search:
         """The number of the sample that is nearest to each image, (n,)."""
         latent, start = self.target.latent, 0
         nearest, rows = Smallest(len(self.images), 1), self.images.flatten(1)
-        for z in latent.batches(self.walk.samples, self.walk.batch, rng):
+        for whole in latent.batches(self.walk.samples, self.walk.batch, rng):
+            z = whole[: self.target.left or None]  # with none left, the target itself refuses
             reply = self.target.ask(z, latent.labels(start, start + len(z)))
             if len(reply.images):
                 x = reply.images.float().cpu()
@@ -86,6 +87,8 @@ class _Search:
                 off = (x[best] - self.images).square().flatten(1).sum(1)
                 self._offer(torch.arange(len(rows)), off, x[best])
             start += len(z)
+            if len(z) < len(whole):
+                raise BudgetSpent(self.target.used, self.target.used)
         return nearest.index[:, 0].clamp_min(0)
 
     def go_on(self, number: Tensor, rng: Rng) -> None:

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genvet.core.errors import BadInput, BudgetSpent
-from genvet.core.progress import track
+from genvet.core.errors import BadInput
 from genvet.core.queries import Samples
 from genvet.core.rng import Rng
 from genvet.maths.distances import squared_distances
+from genvet.nets.passing import PART, Passing
 from genvet.nets.spaces import Space
-
-PART = 4096
-"""Samples at once; each part has a stream of its own, so that nothing has to be drawn again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +27,8 @@ class Nearest:
     """The samples themselves, (n, *shape)."""
     samples: int
     """That were looked at."""
-    cut: bool = False
-    """The budget ended before all of them had been."""
+    notes: tuple[str, ...] = ()
+    """A sentence where the budget ended before all of them had been."""
 
 
 @torch.no_grad()
@@ -39,29 +36,15 @@ def nearest_samples(target: Samples, records: Tensor, space: Space, n: int, rng:
     """Of n samples, the nearest to each of the records (m, *shape), in this space; raises BudgetSpent for not one."""
     rows = space(records)
     found = _Found(rows)
-    counts = [min(part, n - start) for start in range(0, n, part)]
-    seen, cut = 0, False
-    for number, count in enumerate(track(counts, len(counts), f"parts of {part} samples")):
-        try:
-            x = target.sample(count, rng.fork(str(number)))
-        except BudgetSpent as spent:
-            left = getattr(target, "left", None) or 0
-            if not seen and not left:
-                raise
-            cut, count = True, min(left, count)
-            x = target.sample(count, rng.fork(str(number))) if count else None
-            if x is None:
-                break
-            del spent
+    samples, seen = Passing(target, n, rng, part), 0
+    for x in samples:
         if x.shape[1:] != records.shape[1:]:
             expected, got = f"{tuple(x.shape[1:])} a sample", str(tuple(records.shape[1:]))
             raise BadInput("the records do not fit this generator", expected=expected, got=got)
         found.offer(x, space(x), seen)
-        seen += count
-        if cut:
-            break
+        seen += len(x)
     assert found.x is not None
-    return Nearest(found.distance, found.number, found.x, seen, cut)
+    return Nearest(found.distance, found.number, found.x, seen, samples.notes)
 
 
 class _Found:

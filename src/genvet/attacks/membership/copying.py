@@ -20,10 +20,13 @@ from genvet.maths.copying import DataCopying, data_copying, parted
 from genvet.maths.distances import squared_distances
 from genvet.maths.quality import Estimate
 from genvet.maths.statistics import clopper_pearson
+from genvet.nets.passing import Passing
 
 PART = 2048
 KEPT = 20_000
 """Samples that the data-copying test looks at."""
+FEWEST = 20
+"""Samples that anything can be told from."""
 SHOWN, LISTED = 12, 20
 CLEAR = -3.0
 """Standard deviations below 0, from which on the statistic says that samples are copies."""
@@ -56,6 +59,8 @@ class Copied(Result):
     """Which members these are."""
     nearest: Tensor
     """The sample nearest to each, (compared, *shape)."""
+    notes: tuple[str, ...] = ()
+    """Such as that the budget ended before all samples had passed."""
 
     @property
     def gone(self) -> int:
@@ -67,10 +72,10 @@ class Copied(Result):
         told = f"{rate:.2%} of {self.samples} samples are copies of training records ({chance:.2%} by chance)"
         told += f"; {self.gone} of {self.compared} members are given away"
         if self.statistic is None:
-            return f"{told}. {self.why}"
+            return " ".join((f"{told}. {self.why}", *self.notes))
         c = self.statistic
         word = "copying" if c.value < CLEAR else "no copying"
-        return f"{told}. Data copying {c.value:.2f} over {c.cells} cells: {word}."
+        return " ".join((f"{told}. Data copying {c.value:.2f} over {c.cells} cells: {word}.", *self.notes))
 
     def measures(self) -> tuple[Measure, ...]:
         n, c = self.samples, self.statistic
@@ -130,7 +135,7 @@ class Copying(Comparing, Probe):
     )
     smoke: ClassVar[dict[str, Any]] = {"samples": 100, "cells": 1}
 
-    samples: Annotated[int, Field(ge=20, le=10_000_000)] = 10_000
+    samples: Annotated[int, Field(ge=FEWEST, le=10_000_000)] = 10_000
     """Samples that are looked at."""
     cells: Annotated[int, Field(ge=1, le=1000)] = 5
     """Clusters of the training records, within which distances are compared."""
@@ -140,12 +145,12 @@ class Copying(Comparing, Probe):
     def __call__(self, target: Samples, given: Seen, rng: Rng) -> Copied:
         cohort, space = self.cohort(given, getattr(target, "shape", None)), self.seen(given)
         members, others = _alike(cohort, rng)
-        rows, held, drawn = space(cohort.x[members]), space(cohort.x[others]), rng.fork("samples")
+        rows, held = space(cohort.x[members]), space(cohort.x[others])
         count, served = torch.zeros(len(members), dtype=torch.long), torch.zeros(2 * len(members), dtype=torch.long)
         best, nearest = torch.full((len(members),), torch.inf), torch.zeros_like(cohort.x[members])
         made, copies, control = [], 0, 0
-        for i, start in enumerate(range(0, self.samples, PART)):
-            x = target.sample(min(PART, self.samples - start), drawn.fork(str(i)))
+        drawn = Passing(target, self.samples, rng.fork("samples"), PART, least=FEWEST)
+        for x in drawn:
             seen = space(x)
             apart, away = squared_distances(seen, rows), squared_distances(seen, held)
             (own, which), (far, other) = apart.min(1), away.min(1)
@@ -157,7 +162,7 @@ class Copying(Comparing, Probe):
             better = close.values < best
             best = torch.where(better, close.values, best)
             nearest[better] = x[close.indices[better]].float()
-            made += [seen] if start < KEPT else []
+            made += [seen] if drawn.seen - len(x) < KEPT else []
         nearer, p = parted(served, rng.fork("parted"))
         statistic, why = self._tested(rows, space(cohort.x[cohort.members : cohort.known]), torch.cat(made), rng)
         return Copied(
@@ -165,7 +170,7 @@ class Copying(Comparing, Probe):
             cohort=cohort,
             statistic=statistic,
             why=why,
-            samples=self.samples,
+            samples=drawn.seen,
             compared=len(members),
             nearer=nearer,
             p=p,
@@ -175,6 +180,7 @@ class Copying(Comparing, Probe):
             given=count,
             members=members,
             nearest=nearest,
+            notes=drawn.notes,
         )
 
     def _tested(self, rows: Tensor, held: Tensor, made: Tensor, rng: Rng) -> tuple[DataCopying | None, str]:

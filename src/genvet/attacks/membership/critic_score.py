@@ -12,7 +12,7 @@ from torch import Tensor
 from genvet.attacks.membership.exposed import Exposed, exposed
 from genvet.attacks.membership.records import Exposing, Records
 from genvet.core.data import Critic
-from genvet.core.errors import BadInput
+from genvet.core.errors import BadInput, BudgetSpent
 from genvet.core.queries import Samples
 from genvet.core.rng import Rng
 from genvet.core.technique import Probe
@@ -49,15 +49,23 @@ class CriticScore(Exposing, Probe):
                 expected, got = str(given.critic.shape), str(given.reference_critic.shape)
                 raise BadInput("the reference's critic looks at other images", expected=expected, got=got)
             scores["less the reference's"] = own - scores_of(given.reference_critic, cohort.x, self.batch)
-        notes = self._beside(target, given.critic, own[: cohort.members], rng) if self.samples else ()
-        return exposed(self, "critic", cohort, scores, rng, asked=self.samples, notes=notes)
+        asked, notes = self._beside(target, given.critic, own[: cohort.members], rng) if self.samples else (0, ())
+        return exposed(self, "critic", cohort, scores, rng, asked=asked, notes=notes)
 
-    def _beside(self, target: Samples, critic: Critic, own: Tensor, rng: Rng) -> tuple[str, ...]:
-        """Where the generator's own samples lie, in words."""
-        made = target.sample(self.samples, rng.fork("samples"))
+    def _beside(self, target: Samples, critic: Critic, own: Tensor, rng: Rng) -> tuple[int, tuple[str, ...]]:
+        """How many samples the generator gave, and where they lie, in words. No score rests on them."""
+        left = getattr(target, "left", None)
+        count = self.samples if left is None else min(self.samples, left)
+        try:
+            made = target.sample(count, rng.fork("samples")) if count else None
+        except BudgetSpent:  # of a target that did not say what is left
+            made = None
+        if made is None:
+            return 0, ("No sample was shown to the critic: the budget is spent.",)
         if tuple(made.shape[1:]) != tuple(critic.shape):
             expected, got = str(tuple(made.shape[1:])), str(tuple(critic.shape))
             raise BadInput("the critic does not look at this generator's images", expected=expected, got=got)
         median = float(scores_of(critic, made, self.batch).median())
         share = float((own > torch.tensor(median)).double().mean())
-        return (f"{share:.0%} of the members are above the median of the generator's own samples.",)
+        cut = () if count == self.samples else (f"The budget ended after {count} of {self.samples} samples.",)
+        return count, (f"{share:.0%} of the members are above the median of the generator's own samples.", *cut)

@@ -17,8 +17,7 @@ from genvet.core.rng import Rng
 from genvet.core.technique import Probe
 from genvet.maths.kernel_density import Density, Projection
 from genvet.maths.overlap import overlap
-
-PART = 4096
+from genvet.nets.passing import Passing
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,10 +51,9 @@ class DensityRatio(Comparing, Probe):
             )
         rows = space(known)
         shown = Projection.of(rows, self.directions)
-        sizes = [min(PART, self.samples - start) for start in range(0, self.samples, PART)]
-        drawn = rng.fork("samples")
-        made = torch.cat([shown(space(target.sample(size, drawn.fork(str(i))))) for i, size in enumerate(sizes)])
+        drawn = Passing(target, self.samples, rng.fork("samples"), least=self.directions + 1)
+        made = torch.cat([shown(space(x)) for x in drawn])
         here = shown(space(cohort.x))
         own, world = Density.of(made).log(here), Density.of(shown(rows)).log(here)
         scores = {"log density over the reference's": own - world, "log density": own}
-        return exposed(self, "density", cohort, scores, rng, asked=self.samples)
+        return exposed(self, "density", cohort, scores, rng, asked=drawn.seen, notes=drawn.notes)

@@ -52,7 +52,8 @@ class LatentRecoveryBlackBox(Exposing, Probe):
         found = self.walked(target, cohort.x, rng)
         scores = {"recovery by queries": -found.loss}
         if given.reference_model is not None:
-            other = self.walked(Endpoint(given.reference_model), cohort.x, rng)
+            as_often = found.used if found.cut else None
+            other = self.walked(Endpoint(given.reference_model, as_often), cohort.x, rng)
             scores["beside the reference's recovery"] = other.loss - found.loss
         notes = (f"The budget ended after {found.used} queries.",) if found.cut else ()
         beside = {"nearest answer": found.x}

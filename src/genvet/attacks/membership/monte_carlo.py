@@ -16,8 +16,7 @@ from genvet.core.technique import Probe
 from genvet.maths.distances import squared_distances
 from genvet.maths.membership import auc, auc_interval
 from genvet.maths.statistics import Interval
-
-PART = 4096
+from genvet.nets.passing import Passing
 
 
 class MonteCarlo(Comparing, Probe):
@@ -33,9 +32,8 @@ class MonteCarlo(Comparing, Probe):
 
     def __call__(self, target: Samples, given: Seen, rng: Rng) -> Exposed:
         cohort, space = self.cohort(given, getattr(target, "shape", None)), self.seen(given)
-        drawn, rows = rng.fork("samples"), space(cohort.x)
-        sizes = [min(PART, self.samples - start) for start in range(0, self.samples, PART)]
-        made = [space(target.sample(size, drawn.fork(str(i)))) for i, size in enumerate(sizes)]
+        drawn, rows = Passing(target, self.samples, rng.fork("samples")), space(cohort.x)
+        made = [space(x) for x in drawn]
         nearest = torch.stack([squared_distances(rows, some).amin(1) for some in made]).amin(0)
         # The median rule: half of the records that are asked about have a sample within the radius.
         radius = nearest[: cohort.known].median()
@@ -47,8 +45,8 @@ class MonteCarlo(Comparing, Probe):
             weight += torch.where(within, (radius / apart.clamp_min(1e-12)).log() / 2, 0.0).double().sum(1)
         scores = {"samples within the radius": count, "the same, nearer ones counting more": weight}
         sets = self._sets(cohort, count, rng.fork("sets"))
-        note = f"The radius is {float(radius) ** 0.5:.4g} in {space.name}: the median rule."
-        return exposed(self, "samples near by", cohort, scores, rng, asked=self.samples, notes=(note,), sets=sets)
+        notes = (f"The radius is {float(radius) ** 0.5:.4g} in {space.name}: the median rule.", *drawn.notes)
+        return exposed(self, "samples near by", cohort, scores, rng, asked=drawn.seen, notes=notes, sets=sets)
 
     def _sets(self, cohort: Cohort, count: Tensor, rng: Rng) -> tuple[int, int, float, Interval] | None:
         """Sets that share no record: their number, their size, the area of their mean counts, and its interval."""

@@ -41,6 +41,5 @@ class Nearest(Comparing, Probe):
             other = given.reference_model.seen_as(Samples)
             apart = nearest_samples(other, cohort.x, space, found.samples, rng.fork("reference")).distance
             scores["beside the reference's nearest"] = apart - found.distance
-        notes = (f"The budget ended after {found.samples} samples.",) if found.cut else ()
         beside = {"nearest sample": found.x}
-        return exposed(self, "nearest", cohort, scores, rng, asked=found.samples, beside=beside, notes=notes)
+        return exposed(self, "nearest", cohort, scores, rng, asked=found.samples, beside=beside, notes=found.notes)

@@ -19,6 +19,7 @@ from genvet.core.rng import Rng
 from genvet.core.technique import Probe
 from genvet.maths.shadow_signals import above_outside, likelihood_ratio, relative, standardised
 from genvet.nets.judging import scores_of
+from genvet.nets.nearest_samples import Nearest as Near
 from genvet.nets.nearest_samples import nearest_samples
 from genvet.training.shadows import drawn, recipe, shadow
 
@@ -58,34 +59,37 @@ class Shadow(Comparing, Probe):
 
     def __call__(self, target: Samples, given: Given, rng: Rng) -> Exposed:
         cohort = self.cohort(given, getattr(target, "shape", None))
-        own = self.looks(target, given.critic, cohort.x, given, rng.fork("target"))
+        own, seen = self.looks(target, given.critic, cohort.x, given, self.samples, rng.fork("target"))
         inside = drawn(_people(cohort), _count(cohort), self.shadows, rng.fork("halves"))
         others = torch.stack(
             [
-                self._of_shadow(number, cohort, chosen, given, rng)
+                self._of_shadow(number, cohort, chosen, given, seen.samples, rng)
                 for number, chosen in enumerate(track(inside, len(inside), "shadow models"))
             ]
         )
         own, others = standardised(own.T).T, standardised(others.transpose(1, 2)).transpose(1, 2)
-        first, seen = own[:, 0], others[:, :, 0]
+        first, theirs = own[:, 0], others[:, :, 0]
         scores = {
             "attack model": _attack_model(own, others, inside),
-            "likelihood ratio": likelihood_ratio(first, seen, inside),
-            "likelihood ratio, offline": above_outside(first, seen, inside),
-            "RMIA": relative(first, seen, inside),
-            "RMIA, offline": relative(first, seen, inside, self.offline),
+            "likelihood ratio": likelihood_ratio(first, theirs, inside),
+            "likelihood ratio, offline": above_outside(first, theirs, inside),
+            "RMIA": relative(first, theirs, inside),
+            "RMIA, offline": relative(first, theirs, inside, self.offline),
             "the signal itself": first,
         }
         note = f"{self.shadows} shadow models of {int(inside[0].sum())} records each."
-        return exposed(self, "shadow", cohort, scores, rng, asked=self.samples, notes=(note,))
+        return exposed(self, "shadow", cohort, scores, rng, asked=seen.samples, notes=(note, *seen.notes))
 
-    def looks(self, model: Samples, critic: Critic | None, x: Tensor, given: Given, rng: Rng) -> Tensor:
-        """What one model says of the records x (n, *shape): (n, signals)."""
-        near = nearest_samples(model, x, self.seen(given), self.samples, rng.fork("samples")).distance
-        found = [-near.clamp_min(1e-9).log()]
-        return torch.stack([scores_of(critic, x), *found] if critic is not None else found, 1)
+    def looks(
+        self, model: Samples, critic: Critic | None, x: Tensor, given: Given, samples: int, rng: Rng
+    ) -> tuple[Tensor, Near]:
+        """What one model says of the records x (n, *shape), (n, signals); and the nearest of its samples."""
+        near = nearest_samples(model, x, self.seen(given), samples, rng.fork("samples"))
+        found = [-near.distance.clamp_min(1e-9).log()]
+        return torch.stack([scores_of(critic, x), *found] if critic is not None else found, 1), near
 
-    def _of_shadow(self, number: int, cohort: Cohort, chosen: Tensor, given: Given, rng: Rng) -> Tensor:
+    def _of_shadow(self, number: int, cohort: Cohort, chosen: Tensor, given: Given, samples: int, rng: Rng) -> Tensor:
+        """The signals of one shadow model, of which as many samples are looked at as the target gave."""
         names = tuple(name for name, mine in zip(cohort.names, chosen.tolist(), strict=True) if mine)
         drawn = rng.fork(f"shadow {number}")
         made = shadow(recipe(self.recipe), Images(cohort.x[chosen], names), drawn)
@@ -95,7 +99,7 @@ class Shadow(Comparing, Probe):
         if given.critic is not None and made.critic is None:
             raise Unsupported("this recipe trains no critic to compare with", hint="leave --critic out")
         critic = None if given.critic is None else made.critic
-        return self.looks(made.generator.seen_as(Samples), critic, cohort.x, given, drawn)
+        return self.looks(made.generator.seen_as(Samples), critic, cohort.x, given, samples, drawn)[0]
 
 
 def _people(cohort: Cohort) -> Tensor:
