@@ -55,7 +55,7 @@ def test_commands(page: str) -> None:
         ("scan", "inspection"),
         ("attack invert membership steal", "attack"),
         ("audit defend guard invert", "defence"),
-        ("train", "recipe"),
+        ("train private", "recipe"),
         ("study", "study"),
     ],
 )

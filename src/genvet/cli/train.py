@@ -111,7 +111,9 @@ def train(
             raise
         screen.note(f"interrupted: {keeper.path} holds step {keeper.last}; the same command goes on from there")
         return outcome.INCOMPLETE
-    told = {"genvet.quality": training_report.in_words(quality, reference)} if quality else {}
+    # Of a private training, what was measured on its own data without noise stays in the report.
+    open_to_all = quality is not None and (reference is not None or "privacy" not in trained.record)
+    told = {"genvet.quality": training_report.in_words(quality, reference)} if quality and open_to_all else {}
     paths = write(trained, folder, {**about(data, given), **told})
     paths.append(training_report.write(chosen, trained, quality, paths[0], rate, common.seed, seconds))
     for path in paths:
@@ -167,9 +169,10 @@ def command(words: Sequence[str]) -> Callable[..., int]:
     return with_fields(train, [*asked, *known][0])
 
 
-def usual(*nets: str) -> Callable[[type[Recipe]], bool]:
-    """What sorts recipes: one that is named as the network comes before others that train it too."""
-    return lambda recipe: recipe.name() not in nets
+def usual(*words: str) -> Callable[[type[Recipe]], tuple[bool, bool]]:
+    """What sorts recipes: those that an option asks for (--epsilon, --noise), then one named as the network, others."""
+    options = {word.partition("=")[0] for word in words}
+    return lambda recipe: (options.isdisjoint(getattr(recipe, "chosen_by", ())), recipe.name() not in words)
 
 
 def recipes() -> dict[str, type[Recipe]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from genvet.core.printable import printable
@@ -27,7 +28,7 @@ def write(
     from genvet.files.load import load
 
     steps = max((len(values) for values in trained.losses.values()), default=0)
-    losses = ", ".join(f"{name} {value:.4g}" for name, value in trained.record["loss"].items())
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in trained.record["loss"].items() if name != "epsilon")
     finding = Finding(
         technique=recipe.name(),
         version=recipe.version,
@@ -50,9 +51,8 @@ def measures(trained: Trained) -> tuple[Measure, ...]:
     from genvet.core.report import Measure
 
     about = trained.record
-    made = [
-        Measure(name=f"loss.{name}", value=v, note="mean of the last 100 steps") for name, v in about["loss"].items()
-    ]
+    losses = {name: value for name, value in about["loss"].items() if name != "epsilon"}  # below, with what it means
+    made = [Measure(name=f"loss.{name}", value=v, note="mean of the last 100 steps") for name, v in losses.items()]
     if "accuracy" in about:
         bounds = {"low": about["accuracy_low"], "high": about["accuracy_high"], "chance": about["chance"]}
         note = "on held-out images; exact 95 % interval; chance is the commonest class alone"
@@ -89,11 +89,16 @@ def figures(trained: Trained, folder: Path, rate: int, seed: int) -> tuple[Figur
     from genvet.core.rng import Rng
     from genvet.core.technique import Picture, TrainedGenerator
     from genvet.engine.shelf import Shelf
+    from genvet.training.loop import BUDGET
     from genvet.training.styles import APART, FAKE, REAL
 
     beside = (REAL, FAKE, APART)
     losses = {name: _thinned(values.tolist()) for name, values in trained.losses.items() if name not in beside}
+    budget = losses.pop(BUDGET, None) and _thinned(trained.losses[BUDGET].tolist(), max)
     made = [Figure(kind="curve", title="Losses", data={"series": losses, "x": "step", "y": "loss"})]
+    if budget:
+        data = {"series": {"spent": budget}, "x": "step", "y": "epsilon, at most"}
+        made.append(Figure(kind="curve", title="The budget", data=data))
     scores = {name: _thinned(trained.losses[name].tolist()) for name in (REAL, FAKE) if name in trained.losses}
     if scores:
         data = {"series": scores, "x": "step", "y": "mean score"}
@@ -111,11 +116,11 @@ def figures(trained: Trained, folder: Path, rate: int, seed: int) -> tuple[Figur
     return *made, Shelf(folder, rate).figure(Picture("Samples", x))
 
 
-def _thinned(values: Sequence[float]) -> list[list[float]]:
-    """Steps and values, no more than a chart can show: each the mean of the steps up to it."""
+def _thinned(values: Sequence[float], of: Callable[[Sequence[float]], float] = fmean) -> list[list[float]]:
+    """Steps and values, no more than a chart can show: each the mean of the steps up to it, or another one value."""
     stride = 1 + len(values) // MOST_POINTS
     parts = [values[i : i + stride] for i in range(0, len(values), stride)]
-    return [[min((i + 1) * stride, len(values)) for i in range(len(parts))], [sum(p) / len(p) for p in parts]]
+    return [[min((i + 1) * stride, len(values)) for i in range(len(parts))], [of(p) for p in parts]]
 
 
 def in_words(quality: Finding, reference: Path | None) -> str:

@@ -42,6 +42,8 @@ class StyleCritic(nn.Module):
 
     precision: torch.dtype | None = None
     """Of activations and convolutions; the weights' own where None. The last layers stay in float32."""
+    layout: torch.memory_format = FAST
+    """Of activations; `vmap` has none to choose, and takes torch.preserve_format."""
 
     def __init__(self, config: CriticConfig) -> None:
         super().__init__()
@@ -56,7 +58,7 @@ class StyleCritic(nn.Module):
             self.mapping = Mapping(mapping)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        x = x.to(self.precision or x.dtype, memory_format=FAST)
+        x = x.to(self.precision or x.dtype, memory_format=self.layout)
         for size in self.sizes:
             x = self.get_submodule(f"b{size}")(x)
         if labels is None:

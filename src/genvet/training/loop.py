@@ -26,6 +26,8 @@ from genvet.training.team import team
 
 RECENT = 100
 """Steps whose mean loss the record tells."""
+BUDGET = "epsilon"
+"""What a private training has spent, beside its losses: of it, the last value is told."""
 
 
 class Learner:
@@ -143,7 +145,8 @@ def _keep(
 
 
 def _recent(losses: Mapping[str, list[float]]) -> dict[str, float]:
-    return {name: sum(values[-RECENT:]) / len(values[-RECENT:]) for name, values in losses.items()}
+    shown = {name: values[-1:] if name == BUDGET else values[-RECENT:] for name, values in losses.items()}
+    return {name: sum(values) / len(values) for name, values in shown.items()}
 
 
 def _told(recipe: Recipe, data: Mapping[str, Tensor], rng: Rng) -> dict[str, Any]:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call
 
 from genvet.core.classifier import Classifier
 from genvet.core.data import Labelled
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedClassifier
+from genvet.training.accounting import accountants, version
+from genvet.training.clipping import Weights, clipped
 from genvet.training.loop import average
+from genvet.training.promising import published
 from genvet.training.supervision import Given, Lessons, Pupil, Supervision
 from genvet.training.team import team
-
-KEPT_BACK = ("seed", "data", "loss")
-"""What the released file does not tell: whoever has the seed can take the noise away again, the fingerprint confirms a
-guess of the whole data, and losses were measured on it without noise."""
 
 
 class Private(Supervision, Recipe):
@@ -42,6 +39,7 @@ class Private(Supervision, Recipe):
     )
     smoke: ClassVar[dict[str, Any]] = {"steps": 2, "batch": 8, "capacity": 2, "noise": 1.0}
     may_change: ClassVar[frozenset[str]] = frozenset({"rate"})
+    chosen_by: ClassVar[tuple[str, ...]] = ("--epsilon", "--noise")
 
     epsilon: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """To be kept to at the end, at this delta: the noise follows from it. Either this or the noise."""
@@ -83,7 +81,7 @@ class Private(Supervision, Recipe):
         assert self.epsilon is not None
         kept = {"target_epsilon": self.epsilon, "target_delta": self.delta, "epsilon_tolerance": 0.001 * self.epsilon}
         try:
-            with _accountants() as of:
+            with accountants() as of:
                 return float(of.utils.get_noise_multiplier(**kept, sample_rate=self.batch / n, steps=self.steps))
         except ValueError as error:
             raise BadInput(f"no noise gives epsilon {self.epsilon} at delta {self.delta:g}", got=str(error)) from None
@@ -91,7 +89,7 @@ class Private(Supervision, Recipe):
     def promised(self, n: int) -> dict[str, Any]:
         """What holds for any of `n` images, with all that an epsilon means nothing without."""
         noise, rate = self.spread(n), self.batch / n
-        with _accountants() as of:
+        with accountants() as of:
             accountant = of.RDPAccountant()
             accountant.history = [(noise, rate, self.steps)]
             epsilon = float(accountant.get_epsilon(delta=self.delta))
@@ -100,7 +98,7 @@ class Private(Supervision, Recipe):
                 "epsilon": epsilon,
                 "delta": self.delta,
                 "adjacency": "one image added or removed",
-                "accountant": f"RDP of Opacus {_version()}",
+                "accountant": f"RDP of Opacus {version()}",
                 "noise": noise,
                 "clip": self.clip,
                 "sample_rate": rate,
@@ -111,7 +109,7 @@ class Private(Supervision, Recipe):
         }
 
     def published(self, told: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in told.items() if name not in KEPT_BACK}
+        return published(told)
 
 
 class Guarded(Pupil):
@@ -138,42 +136,11 @@ class Guarded(Pupil):
 
     def summed(self, rows: Tensor, number: int) -> tuple[dict[str, Tensor], Tensor]:
         """The sum of the clipped gradients of these images, and that of their losses; some at a time."""
-        weights = {name: weight.detach() for name, weight in self.network.named_parameters()}
-        sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        total = torch.zeros((), device=rows.device)
 
-        def loss(weights: dict[str, Tensor], x: Tensor, label: Tensor) -> Tensor:
+        def loss(weights: Weights, x: Tensor, label: Tensor) -> Tensor:
             scores = functional_call(self.network, weights, (x[None],))
             return self.cross_entropy(scores, label[None], number)
 
-        each = vmap(grad_and_value(loss), (None, 0, 0))
-        if not len(rows):
-            return sums, total
-        parts = (t.split(self.recipe.together) for t in (self.changed(self.lessons.x[rows]), self.lessons.labels[rows]))
-        for x, labels in zip(*parts, strict=True):
-            slopes, losses = each(weights, x, labels)
-            norms = torch.stack([slope.flatten(1).norm(dim=1) for slope in slopes.values()]).norm(dim=0)
-            kept = (self.recipe.clip / norms.clamp_min(1e-12)).clamp_max(1)
-            for name, slope in slopes.items():
-                sums[name] += torch.einsum("n...,n->...", slope, kept)
-            total = total + losses.sum()
-        return sums, total
-
-
-@contextmanager
-def _accountants() -> Iterator[Any]:
-    """Those of Opacus; raises Unsupported where it is not installed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that another order might give a smaller epsilon: the one that is given holds
-        try:
-            from opacus import accountants  # type: ignore[import-untyped]
-        except ImportError:
-            hint = "pip install 'genvet[privacy]'"
-            raise Unsupported("private training is accounted for by the extra `privacy`", hint=hint) from None
-        yield accountants
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("opacus")
+        shown = (self.changed(self.lessons.x[rows]), self.lessons.labels[rows])
+        found = clipped(self.network, loss, shown, self.recipe.clip, together=self.recipe.together)
+        return found.sums, found.loss

@@ -9,11 +9,12 @@ from pathlib import Path
 from genvet.core.technique import Trained, TrainedClassifier, TrainedGenerator
 from genvet.files.classifiers import save_classifier
 from genvet.files.convert import save, save_part
+from genvet.training.promising import published
 
 
 def write(trained: Trained, folder: Path, data: Mapping[str, str]) -> list[Path]:
     """One file a network; each says how it was trained, and on what."""
-    made = {**data, "genvet.training": json.dumps(trained.record)}
+    made = {**data, "genvet.training": json.dumps(published(trained.record))}
     if isinstance(trained, TrainedClassifier):
         save_classifier(trained.classifier, folder / "classifier.safetensors", made)
         return [folder / "classifier.safetensors"]
