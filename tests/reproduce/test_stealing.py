@@ -7,9 +7,14 @@ import pytest
 from genvet.core.report import Claim
 from genvet.reproduce.cells import Done
 from genvet.reproduce.experiment import Told
+from genvet.reproduce.leakage.attacking import Leak
+from genvet.reproduce.stealing import chain
+from genvet.reproduce.stealing.architectures import Architectures
+from genvet.reproduce.stealing.chain import Chain, Chained
+from genvet.reproduce.stealing.defences import Defences
 from genvet.reproduce.stealing.js import PAPER, Divergences
 from genvet.reproduce.stealing.pictures import DATA, target, theft
-from genvet.reproduce.stealing.priors import Priors
+from genvet.reproduce.stealing.priors import Priors, asked
 from genvet.reproduce.stealing.queries import BUDGETS, GUARD, QueryCounts
 from genvet.reproduce.stealing.thefts import Theft
 
@@ -75,6 +80,50 @@ def test_priors_are_alike_within_what_is_said(uniform: float, expected: str) -> 
     made: list[tuple[Theft, dict[str, float]]] = []
     for seed in (1, 2, 3):
         for prior, value in (("normal", 10.0), ("uniform", uniform)):
-            cell = theft("small", target("small", "pggan", seed), "pggan", prior=prior)
-            made.append((cell, {"fidelity.frechet": value}))
+            made.append((asked("small", seed, "pggan", prior), {"fidelity.frechet": value}))
     assert status(Priors().told("small", made), "stealing.priors.alike-for-pggan") == expected
+
+
+def test_tables_share_thefts_and_the_ladder_is_whole() -> None:
+    """A theft that two tables have is made once; each of five budgets has both thieves behind every guard."""
+    names = {
+        kind: {cell.name for cell in kind().cells("small")}
+        for kind in (QueryCounts, Architectures, Priors, Divergences, Defences)
+    }
+    assert len(names[QueryCounts] & names[Defences]) == 7 + 2 * 2, "all of the first seed, ends of the others"
+    assert len(names[Priors] & names[Architectures]) == 6 and len(names[Divergences] & names[QueryCounts]) == 3
+    wide = {(c.where()["attacker"], c.where()["asked"], c.guard) for c in Defences().cells("small") if of_one(c)}
+    assert len(wide) == 2 * 5 * 7
+
+
+def of_one(cell: object) -> bool:
+    return isinstance(cell, Theft) and cell.target.seed == 1 and not cell.knowing
+
+
+def chained(strong: dict[int, float]) -> Done:
+    """A chain whose thief tells members with this AUC, by the number of queries; quality rises with them."""
+    made: list[tuple[object, dict[str, float]]] = []
+    for cell in Chain().cells("small"):
+        if isinstance(cell, Leak):
+            made.append((cell, {"auc": 0.99 if cell.variant == "critic" else 0.8}))
+        elif isinstance(cell, Chained):
+            thief = cell.attacker == chain.THIEF["small"]
+            far, auc = (10.0 / cell.queries**0.2, strong[cell.queries]) if thief else (20.0, 0.5)
+            told = {"members.auc": auc, "members.low": auc - 0.03, "members.auc.unseen": 0.5, "fidelity.frechet": far}
+            made.append((cell, told | {"fidelity.frechet.null": 0.1}))
+    return made
+
+
+def test_the_chain_has_queries_quality_and_membership_on_one_chart() -> None:
+    budgets = chain.BUDGETS["small"]
+    told = Chain().told("small", chained({n: 0.5 + 0.08 * i for i, n in enumerate(budgets)}))
+    (figure,) = told.figures
+    series = figure.data["series"]
+    assert series["AUC of the stolen critic"] == [list(budgets), [pytest.approx(0.5 + 0.08 * i) for i in range(5)]]
+    share = series["distance to the target, share of an untrained thief's"][1]
+    assert share == sorted(share, reverse=True) and share[0] == pytest.approx(0.5 / 100**0.2)
+    assert series["AUC of the target's own critic"][1] == [0.99, 0.99]
+    claims = ("nearer-with-queries", "stolen-critic-tells-members", "more-queries-tell-more", "own-critic-tells-more")
+    assert [status(told, f"stealing.chain.{name}") for name in claims] == ["holds"] * 4
+    flat = Chain().told("small", chained(dict.fromkeys(budgets, 0.51)))
+    assert [status(flat, f"stealing.chain.{name}") for name in claims] == ["holds", "not", "undecided", "holds"]

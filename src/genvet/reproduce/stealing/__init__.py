@@ -8,6 +8,7 @@ TABLES: dict[str, str] = {
     "js": "js.Divergences",
     "priors": "priors.Priors",
     "defences": "defences.Defences",
+    "chain": "chain.Chain",
     "case-study": "case_study.CaseStudy",
 }
 """Module and class of each table, by the name that the command line knows it by."""

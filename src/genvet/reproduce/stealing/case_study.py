@@ -24,7 +24,7 @@ from genvet.training import shadows
 from genvet.training.checkpoints import Folder, kept_by
 from genvet.training.starting import Start, begun_from
 
-SHORT: dict[Scale, int] = {"smoke": 2, "small": 500, "paper": 20_000}
+SHORT: dict[Scale, int] = {"smoke": 2, "small": 300, "paper": 20_000}
 """Steps in the new domain."""
 CHANNELS = {"fashion_mnist": "cifar10", "cifar10": "fashion_mnist", "celeba": "lsun_church", "lsun_church": "celeba"}
 """The domain that a stolen generator of each is taken to."""

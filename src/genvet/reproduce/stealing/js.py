@@ -13,6 +13,8 @@ from genvet.reproduce.stealing.pictures import CHAIN, DATA, SEEDS, differs, targ
 from genvet.reproduce.stealing.telling import MEASURES, NULLS, OTHER_UNITS, TARGET, fidelity_below_accuracy, less, line
 from genvet.reproduce.stealing.thefts import Attack
 
+QUERIES: dict[Scale, int] = {"smoke": 60, "small": 5000, "paper": 50_000}
+"""To learn from: at small, as many as one of the budgets of stealing/queries, which has the black box's thefts."""
 ATTACKS: dict[Attack, str] = {
     "fidelity": "black-box fidelity extraction",
     "accuracy_mh": "MH accuracy extraction",
@@ -44,7 +46,7 @@ class Divergences(Experiment):
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
         return tuple(
-            theft(scale, target(scale, "pggan", seed, data), "pggan", attack)
+            theft(scale, target(scale, "pggan", seed, data), "pggan", attack, QUERIES[scale])
             for seed in range(1, SEEDS[scale] + 1)
             for data in range(2)
             for attack in ATTACKS

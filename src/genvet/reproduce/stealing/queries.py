@@ -15,7 +15,7 @@ from genvet.reproduce.stealing.thefts import Theft
 
 BUDGETS: dict[Scale, tuple[int, ...]] = {
     "smoke": (20, 30, 40, 50, 60),
-    "small": (1000, 3000, 5000, 10_000, 20_000),
+    "small": (500, 1000, 2500, 5000, 10_000),
     "paper": (10_000, 30_000, 50_000, 70_000, 90_000),
 }
 GUARD = "gaussian_noise"
