@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from genvet.reproduce.cells import Place
+from genvet.reproduce.cells import Done, Place
 from genvet.reproduce.experiment import Scale
 from genvet.reproduce.leakage.attacking import leak, over_seeds
 from genvet.reproduce.leakage.factors import Factors, rank_correlation
+from genvet.reproduce.leakage.membership import CHEAP, DATA, OTHERS, Membership, targets
 from genvet.reproduce.leakage.networks import Learned, learned
 
 
@@ -51,3 +52,33 @@ def test_a_rank_correlation_has_an_interval() -> None:
     assert rank_correlation([(1.0, 1.0)] * 3) is None
     same = rank_correlation([(1.0, 1.0)] * 9)
     assert same is not None and same.value == 0.0 and same.low < -0.5
+
+
+def many(area: float, half: float, other: float | None = None) -> Done:
+    """Every cheap attack on generators of many records has this area and interval; one of them another area."""
+    made = []
+    for data in DATA:
+        for target in targets("small", data, True):
+            for variant in CHEAP:
+                value = other if other is not None and (data, variant) == ("mnist", "critic") else area
+                told = {"auc": value, "low": value - half, "high": value + half, "p": 0.5, "auc.permuted": 0.5}
+                made.append((leak("small", variant, target, OTHERS["small"][True]), told))
+    return made
+
+
+def test_that_many_records_lie_at_chance_is_shown_and_not_merely_not_refuted() -> None:
+    assert all(target.members >= 2000 for data in DATA for target in targets("small", data, True))
+    assert OTHERS["small"][True] >= 2000
+
+    def said(done: Done) -> str:
+        found = {claim.id: claim for claim in Membership().told("small", done).claims}
+        return found["many-records-lie-at-chance"].status
+
+    assert said(many(0.505, 0.018)) == "holds"
+    assert said(many(0.5, 0.1)) == "undecided", "too wide to tell"
+    assert said(many(0.505, 0.018, other=0.525)) == "undecided", "one attack is too near the border"
+    assert said(many(0.505, 0.018, other=0.58)) == "not"
+    assert said(many(0.505, 0.018)[:-3]) == "undecided", "an attack has no numbers yet"
+    rows = Membership().told("small", many(0.505, 0.018)).tables[0].rows
+    ps = [row for row in rows if "within 0.03" in str(row[3])]
+    assert len(ps) == len(DATA) * len(CHEAP) and all(float(row[5]) < 0.01 for row in ps)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ which holds where one set lies above the other as a whole.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +100,33 @@ def interval(told: Told, rng: Rng) -> Interval:
     drawn = ranking.Scores(value, inside, told.people_of_all.numpy().astype(str))
     low, high = ranking.by_parent(drawn, ranking.auc, rng)
     return Interval(low, high)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where the mean of several areas lies beside a band about 0.5."""
+
+    mean: float
+    error: float
+    inside: float
+    """The p-value of lying inside: that of two one-sided tests against its borders (Schuirmann 1987)."""
+    outside: float
+    """The p-value of lying outside, against the nearer border."""
+
+    @classmethod
+    def of(cls, areas: Sequence[float], intervals: Sequence[Interval], width: float) -> Band:
+        """Of independent areas with their 95 % intervals; the band reaches `width` to either side of 0.5.
+
+        >>> few, many = (Band.of([0.51], [Interval(0.51 - e, 0.51 + e)], 0.03) for e in (0.06, 0.015))
+        >>> few.inside > 0.05 > many.inside
+        True
+        """
+        from scipy.special import ndtr  # here, so that --help need not wait for it
+
+        mean, k = sum(areas) / len(areas), len(areas)
+        error = math.sqrt(sum(((high - low) / (2 * Z)) ** 2 for low, high in intervals)) / k
+        beyond = (abs(mean - 0.5) - width) / max(error, 1e-12)
+        return cls(mean, error, float(ndtr(beyond)), float(ndtr(-beyond)))
 
 
 def above_half(told: Told) -> float:
