@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from genvet.core.data import Images
     from genvet.core.report import Finding
     from genvet.core.technique import Recipe, Trained
+    from genvet.files.holding_out import By
     from genvet.files.training_set import Broken
     from genvet.training.checkpoints import Folder
     from genvet.training.starting import Start
@@ -47,6 +48,8 @@ def train(
     start: Path | None = None,
     classifier: Path | None = None,
     reference: Path | None = None,
+    hold_out: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.0,
+    hold_by: Literal["person", "folder", "record"] = "person",
     common: Common = COMMON,
     settings: Any = None,
 ) -> int:
@@ -78,6 +81,12 @@ def train(
         the space that quality is measured in, and which gives the class score; fixed random convolutions unless given.
     reference: Path
         Samples that the network does not learn from, to measure its quality against; the data unless given.
+    hold_out: float
+        Share of the data that it does not learn from: `split.npz` in the output folder then tells members from others,
+        for `genvet attack ... --split`.
+    hold_by: str
+        What is held out: whole persons where an npz says whom records show (`subject` or `person`), and records where
+        it does not; whole folders, where each is of one person; or single records.
     """
     from genvet import engine
     from genvet.core.rng import Rng
@@ -93,6 +102,8 @@ def train(
     given = load(chosen, data, common.device, broken)
     space = load_classifier(classifier) if classifier else None
     begun = starts(start, devices)
+    if hold_out:
+        given = parted(given, data, hold_out, hold_by, folder, common.seed)
     (samples,) = vars(given).values()
     held_out = against(chosen, reference, samples) if reference else samples
     rate = getattr(samples, "rate", 16_000)
@@ -119,6 +130,22 @@ def train(
     for path in paths:
         screen.note(f"{net}: {path}")
     return 0
+
+
+def parted(given: Any, path: Path, share: float, by: By, folder: Path, seed: int) -> Any:
+    """What it is to learn from, without the share that is held out; who is a member is written down."""
+    from genvet.core.data import Sounds
+    from genvet.core.rng import Rng
+    from genvet.files.holding_out import hold_out, write_split
+
+    ((name, samples),) = vars(given).items()
+    if isinstance(samples, Sounds):
+        raise Unsupported("sounds are not held out", hint="give the sounds to learn from alone")
+    split = hold_out(samples, path, share, by, Rng(seed).fork("hold-out"))
+    persons = "" if split.people is None else f" of {len(split.people[1].unique())} persons"
+    told = write_split(split, folder / "split.npz")
+    screen.note(f"held out: {len(split.non_members)} of {len(samples)} records{persons}; {told} tells which")
+    return type(given)(**{name: split.members})
 
 
 def starts(path: Path | None, devices: int) -> Start:

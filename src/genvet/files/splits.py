@@ -48,6 +48,14 @@ def load_split(path: str | Path, shape: tuple[int, ...] | None = None) -> Split:
     return Split(ones, others, people)
 
 
+def persons_in(file: Path) -> Tensor | None:
+    """Whom the records of an npz show, as numbers (n,); None for other files, and where it does not say."""
+    if file.is_dir() or not zipfile.is_zipfile(file):
+        return None
+    arrays = _arrays(file)
+    return next((arrays[name] for name in PERSON if name in arrays), None)
+
+
 def _arrays(file: Path) -> dict[str, Tensor]:
     """The marks and persons of an npz, as whole numbers."""
     found = {}

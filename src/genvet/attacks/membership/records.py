@@ -71,6 +71,9 @@ class Exposing(Technique):
 
     fpr: Annotated[float, Field(gt=0, lt=0.5)] | None = None
     """Tell what is caught at this rate of false alarms too; 0.01 and 0.001 are, where there are enough non-members."""
+    persons: Literal["marked", "apart"] = "marked"
+    """Records as they are marked; or apart: non-members who show a member's person are left out, so that it is persons
+    who are told apart and not pictures. Takes a split that says whom its records show."""
     near: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """A record of both sets is refused: nearer than so many times the fifth nearest; 0 looks for equal ones alone."""
 
@@ -80,6 +83,8 @@ class Exposing(Technique):
         A view that does not tell its shape is taken to make images like the members.
         """
         split = _split(given)
+        if self.persons == "apart":
+            split = _apart(split)
         shape = tuple(split.members.x.shape[1:]) if shape is None else shape
         if self.fpr is not None and len(split.non_members) < needed(self.fpr):
             raise BadInput(
@@ -121,6 +126,20 @@ def _split(given: Records) -> Split:
         got = f"{len(split.members)} and {len(split.non_members)}"
         raise BadInput("too few records", expected="two members and two non-members, or more", got=got)
     return split
+
+
+def _apart(split: Split) -> Split:
+    """Without those non-members who show a person that some member shows."""
+    if split.people is None:
+        hint = "an npz with `subject` beside `member`, or members/ and non-members/ with a folder for each person"
+        raise BadInput("nobody says whom the records show", expected="a split by --split that does", hint=hint)
+    ones, others = split.people
+    kept = ~torch.isin(others, ones)
+    if int(kept.sum()) < 2:
+        hint = "hold out whole persons: genvet train --hold-out"
+        raise BadInput("too few non-members show another person than members", expected="2 or more", hint=hint)
+    names = tuple(name for name, mine in zip(split.non_members.names, kept.tolist(), strict=True) if mine)
+    return Split(split.members, Images(split.non_members.x[kept], names), (ones, others[kept]))
 
 
 def _twice(one: str, other: str, sets: Mapping[str, Images], pairs: list[Pair]) -> BadInput:
