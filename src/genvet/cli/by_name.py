@@ -27,6 +27,7 @@ HELP = {
     "Critic": "A critic.safetensors, as genvet train writes it.",
     "Encoder": "An encoder.safetensors, as genvet train writes it beside a VAE.",
     "Classifier": "A classifier.safetensors of genvet train, or an ONNX graph: model.onnx#range=0:1.",
+    "Perceptual": "A network's convolutions and the weights of their channels: vgg16.pth#heads=vgg.pth.",
     "Backdoor": "A backdoor.safetensors, as genvet attack writes it.",
 }
 """What may be given, by its type."""
@@ -98,6 +99,7 @@ def read(kind: str, path: Path | None, target: Generator | Classifier) -> Any:
     from genvet.files.images import load_images
     from genvet.files.labelled import load_labelled
     from genvet.files.load import load
+    from genvet.files.perceptual import load_perceptual
     from genvet.files.sounds import load_sounds
     from genvet.files.splits import load_split
 
@@ -116,6 +118,7 @@ def read(kind: str, path: Path | None, target: Generator | Classifier) -> Any:
         "Classifier": load_classifier,
         "Critic": load_critic,
         "Encoder": load_encoder,
+        "Perceptual": load_perceptual,
     }
     network = readers[kind](path)
     network.module.to(getattr(target, "device", "cpu"))  # a service has none

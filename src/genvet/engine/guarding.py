@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.report import Finding, Scalar, Table
 from genvet.core.rng import Rng
-from genvet.core.technique import Guard, Probe
+from genvet.core.technique import Guard, Probe, Result
 
 if TYPE_CHECKING:
     from genvet.core.generator import Generator
-    from genvet.defences.query.utility import Worth
 
 BEST = "best"
 
@@ -116,10 +115,12 @@ def worth(
     seed: int = 0,
     out: Path | None = None,
     part: str = "",
-) -> tuple[Worth, Finding]:
+) -> tuple[Result, Finding]:
     """What a guard costs an honest user, and what an attacker gets who knows it; pictures go to `out`/figures."""
     from genvet.core.queries import Queries
-    from genvet.defences.query.utility import worth as measured
+    from genvet.defences.filter.protecting import Filter
+    from genvet.defences.filter.screened import screened
+    from genvet.defences.query.utility import worth as perturbed
     from genvet.engine.running import found, gift
     from genvet.engine.shelf import Shelf
 
@@ -129,6 +130,7 @@ def worth(
     shelf, rng = Shelf(out, target.rate), Rng(seed).fork("guards")  # the same latents for all, so that they compare
     began = time.perf_counter()
     view: Any = target.seen_as(Queries)
+    measured: Callable[..., Result] = screened if isinstance(guard, Filter) else perturbed
     result = measured(guard, gift(guard, {}) if given is None else given, view, rng, samples)
     seconds = round(time.perf_counter() - began, 3)
     about = {"access": "Queries", "part": part, "seed": seed, "seconds": seconds, "device": str(target.device)}
