@@ -25,10 +25,12 @@ from genvet.core.report import Finding
 from genvet.core.rng import Rng
 from genvet.core.scores import Scores
 from genvet.core.technique import Guard, Probe, Recipe, Repair, Technique, Trained, TrainedClassifier, TrainedGenerator
+from genvet.defences.filter.screened import Screened
 from genvet.engine import assess
 from genvet.files.classifiers import load_classifier, save_classifier
 from genvet.files.convert import load_saved, save
 from genvet.nets import classifiers, dcgan, stylegan2
+from genvet.nets.perceptual import Perceptual, build
 
 ENTRIES = techniques()
 
@@ -80,17 +82,28 @@ def records(name: str) -> Images:
     return Images(x, tuple(f"{name}-{i}" for i in range(24)))
 
 
-def gift_for(probe: type[Probe]) -> Any:
-    """Its `given`, with random images for every field that takes them, and a critic where it needs one."""
+def toy_perceptual() -> Perceptual:
+    """Two convolutions of a pixel's neighbourhood, and a weight for each of their channels."""
+    torch.manual_seed(6)
+    layers = build([(3, 4, 3), (4, 6, 3)], [1], (1, 1))
+    return Perceptual(layers.eval().requires_grad_(False), (1, 4), (torch.ones(4), torch.ones(6)), "a toy")
+
+
+def gift_for(probe: type[Probe] | type[Guard]) -> Any:
+    """Its `given`, with random images for every field that takes them, and a network where it needs one."""
     images = Images(x=torch.rand(3, 1, 8, 8, generator=torch.manual_seed(1)) * 2 - 1, names=("a", "b", "c"))
     gift, have = probe.gift(), {}
     for field in dataclasses.fields(gift):
-        if field.name in ("reference", "real"):
+        if field.name in ("reference", "real", "unseen"):
             have[field.name] = Images(torch.rand(48, 1, 8, 8, generator=torch.manual_seed(2)) * 2 - 1, ("",) * 48)
-        elif field.name in ("members", "non_members"):
+        elif field.name in ("members", "non_members", "protected"):
             have[field.name] = records(field.name)
         elif "Images" in str(field.type):
             have[field.name] = images
+        elif field.name == "classifier" and field.default is dataclasses.MISSING:
+            have[field.name] = toy_classifier()
+        elif field.name == "network":
+            have[field.name] = toy_perceptual()
         elif field.name == "prior":
             have[field.name] = toy_style_generator()
         elif "Critic" in str(field.type):
@@ -296,7 +309,7 @@ def standing(guard: type[Guard], times: int = 1) -> Any:
     target: Any = toy_generator() if guard.guards() is Queries else toy_classifier()
     view = target.seen_as(guard.guards())
     for _ in range(times):
-        view = guard(**guard.smoke)(view, guard.gift()(), Rng(1))
+        view = guard(**guard.smoke)(view, gift_for(guard), Rng(1))
     return view
 
 
@@ -338,14 +351,18 @@ def test_a_guard_of_queries_is_measured(guard: type[Guard]) -> None:
         return
     target = toy_generator()
     before = {k: v.clone() for k, v in target.module.state_dict().items()}
-    result, finding = engine.worth(guard(**guard.smoke), target, samples=64)
+    given = gift_for(guard)
+    result, finding = engine.worth(guard(**guard.smoke), target, given, samples=64)
     assert Finding.model_validate_json(finding.model_dump_json()) == finding and finding.technique == guard.name()
-    same(finding, engine.worth(guard(**guard.smoke), target, samples=64)[1])
+    same(finding, engine.worth(guard(**guard.smoke), target, given, samples=64)[1])
     assert all(torch.equal(before[k], v) for k, v in target.module.state_dict().items())
     measures = {m.name: m for m in finding.measures}
     assert measures["frechet"].value is not None and measures["frechet"].chance is not None
-    assert (measures["psnr"].value is not None) == result.same == (measures["ssim"].value is not None)
-    (table,) = finding.tables
+    if isinstance(result, Screened):
+        assert measures["false-blocks"].n and measures["blocked"].low is not None
+    else:
+        assert (measures["psnr"].value is not None) == result.same == (measures["ssim"].value is not None)
+    table = finding.tables[-1]
     assert len(table.rows) == 1 + len(guard(**guard.smoke).known())
 
 
