@@ -104,6 +104,10 @@ def test_a_budget_that_ends_midway_leaves_what_was_answered() -> None:
     assert kept.loot.asked == 1200 and kept.measured == 0
     with pytest.raises(BudgetSpent):
         steal(Endpoint(ring(), budget=0))
+    small = Endpoint(ring(), budget=60)
+    with pytest.raises(BadInput, match="80 queries or more"):
+        steal(small)
+    assert small.used == 0, "it is told before a network is trained that nobody could measure"
 
 
 @pytest.mark.parametrize("prior", ["normal", "uniform", "samples"])
@@ -272,6 +276,32 @@ def test_a_critic_that_separates_everything_leaves_nothing_and_says_so() -> None
     knobs = {**MH, "refined": 50, "samples": 24}
     with pytest.raises(Unsupported, match=r"of 1600 queries, 0 samples are left \(acceptance 0\)"):
         measured(AccuracyMH.model_validate({**knobs, "calibration": "identity"}), target, given)
+
+
+class NoNumber(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.full((len(x), 1), torch.nan)
+
+
+def test_a_critic_of_no_numbers_or_of_other_images_is_refused() -> None:
+    target, given = split(NoNumber())
+    with pytest.raises(BadInput, match="no numbers"):
+        measured(AccuracyMH.model_validate(MH), target, given)
+    other = Insider(critic=Critic(Indifferent(), (1, 8, 8)), real=given.real)
+    view = Endpoint(target)
+    with pytest.raises(BadInput, match="other images"):
+        measured(AccuracyMH.model_validate(MH), view, other)
+    assert view.used == 0
+
+
+def test_latents_are_those_of_any_batch() -> None:
+    """However they are cut into batches, and where calibration has taken some before."""
+    whole = ring().latent.sample(0, 2500, Rng(4))
+    for batch in (7, 256, 1024, 3000):
+        asking = Asking(Endpoint(ring()), "declared", batch, Rng(4))
+        first, rest = asking.take(100), asking.ask(2400)
+        assert first is not None
+        assert torch.allclose(torch.cat([first, rest]), ring()(whole), atol=1e-6), batch
 
 
 def test_a_critic_that_separates_nothing_takes_everything() -> None:

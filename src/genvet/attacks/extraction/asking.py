@@ -11,7 +11,7 @@ from torch import Tensor
 from genvet.core.errors import BudgetSpent, Refused
 from genvet.core.latent import Latent
 from genvet.core.queries import Queries
-from genvet.core.rng import Rng
+from genvet.core.rng import BLOCK, Rng
 
 Prior = Literal["declared", "normal", "uniform", "samples"]
 SILENCE = 10_000
@@ -25,6 +25,7 @@ class Asking:
         self.target, self.prior, self.batch, self.rng, self.keep = target, prior, batch, rng, keep
         self.asked, self.answered, self.spent = 0, 0, False
         self._waiting = torch.empty(0, *target.shape)
+        self._block = (-1, torch.empty(0))
 
     def ask(self, n: int) -> Tensor:
         """What the next n queries bring, (m, *shape); fewer are asked where the budget, less `keep`, ends before."""
@@ -68,7 +69,16 @@ class Asking:
         if self.prior == "samples":
             return self.target.sample(n, self.rng.fork(f"samples {start}"))
         latent = believed(self.target.latent, self.prior)
-        return self.target.ask(latent.sample(start, stop, self.rng), latent.labels(start, stop)).images
+        return self.target.ask(self._drawn(latent, start, stop), latent.labels(start, stop)).images
+
+    def _drawn(self, latent: Latent, start: int, stop: int) -> Tensor:
+        """The latents that `latent.sample` gives; each block of them is drawn once, however small the batches are."""
+        parts = []
+        for block in range(start // BLOCK, -(-stop // BLOCK)):
+            if block != self._block[0]:
+                self._block = (block, latent.draw(block, self.rng))
+            parts.append(self._block[1][max(start - block * BLOCK, 0) : stop - block * BLOCK])
+        return torch.cat(parts)
 
 
 def believed(declared: Latent, prior: Prior) -> Latent:

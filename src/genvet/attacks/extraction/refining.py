@@ -23,8 +23,8 @@ from genvet.maths.metropolis import Rejection, Walk, walk
 
 FEWEST = 20
 """Real samples: half of them calibrate, half test the calibration and begin the chains."""
-PART = 500
-"""Samples that the critic looks at at once."""
+PART = 64
+"""Samples that the critic looks at at once: more of them leave a processor's cache, and take longer each."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,6 +55,9 @@ class Refining(Stealing):
     def calibrated(self, given: Insider, asking: Asking, rng: Rng) -> Calibrated:
         """The critic, calibrated on half of the real samples and as many generated ones; the other half tests it."""
         real = given.real.fitting(tuple(asking.target.shape))
+        if tuple(given.critic.shape) != tuple(asking.target.shape):
+            expected, got = str(tuple(asking.target.shape)), str(tuple(given.critic.shape))
+            raise BadInput("the critic looks at other images than the target makes", expected=expected, got=got)
         if len(real) < FEWEST:
             raise BadInput("too few real samples to calibrate on", expected=f"{FEWEST} or more", got=str(len(real)))
         fake = asking.take(len(real))
@@ -63,6 +66,8 @@ class Refining(Stealing):
         shuffled = torch.randperm(len(real), generator=rng.fork("halves").block())
         first, second = shuffled.chunk(2)
         of_real, of_fake = scores(given.critic, real), scores(given.critic, fake)
+        if not bool(torch.cat([of_real, of_fake]).isfinite().all()):
+            raise BadInput("the critic's scores are no numbers", expected="finite scores", hint="give another critic")
         fits = {method: calibrated(method, of_real[first], of_fake[first]) for method in METHODS}
         zs = {method: fit.z(of_real[second], of_fake[second]) for method, fit in fits.items()}
         starts = real[second].float().cpu()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genvet.attacks.extraction.asking import Asking, Prior
 from genvet.attacks.extraction.measuring import FEWEST, Beside, Likeness, Sides, sides
 from genvet.core.data import Images
-from genvet.core.errors import BudgetSpent
+from genvet.core.errors import BadInput, BudgetSpent
 from genvet.core.generator import Generator
 from genvet.core.queries import Queries
 from genvet.core.report import Figure, Measure
@@ -136,9 +136,12 @@ class Stealing(Technique):
         return found if wanted is None else found.model_copy(update={"size": wanted})
 
     def asking(self, target: Queries, beside: Beside, rng: Rng) -> Asking:
-        """The target, as long as its budget leaves enough to measure by."""
+        """The target, as long as its budget leaves enough to measure by; raises BadInput where it never would."""
         left = target.left
         keep = 0 if beside.undefended is not None or left is None else min(2 * self.samples, left // 2)
+        if left and keep and keep < 2 * FEWEST:
+            what = "the budget does not reach for a theft and its measures"
+            raise BadInput(what, expected=f"{4 * FEWEST} queries or more", got=str(left), hint="raise the budget")
         return Asking(target, self.prior, self.batch, rng.fork("queries"), keep)
 
     def stolen(self, target: Queries, loot: Loot, beside: Beside, rng: Rng, critic: nn.Module | None = None) -> Stolen:
