@@ -103,6 +103,11 @@ def _numbers(samples: bytes, kind: int, bits: int, name: str) -> np.ndarray:
 
 def write_wav(x: Tensor, path: str | Path, rate: int = 16_000) -> Path:
     """Write one sound (1, t) or (t,) in [-1, 1] as 16-bit PCM; what reaches past the range is clipped."""
+    return write_bytes(path, wav(x, rate))
+
+
+def wav(x: Tensor, rate: int = 16_000) -> bytes:
+    """One sound (1, t) or (t,) in [-1, 1] as the bytes of a WAV file; what reaches past the range is clipped."""
     samples = x.detach().float().cpu().reshape(-1).clamp(-1, 1).mul(32767).round().to(torch.int16)
     data = io.BytesIO()
     with wave.open(data, "wb") as file:
@@ -110,4 +115,4 @@ def write_wav(x: Tensor, path: str | Path, rate: int = 16_000) -> Path:
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.numpy().astype("<i2").tobytes())
-    return write_bytes(path, data.getvalue())
+    return data.getvalue()

@@ -122,7 +122,7 @@ class Ledger:
     """
 
     def __init__(self, engine: Engine, key: bytes, head: Path) -> None:
-        self.engine, self.chain, self.witness = engine, Chain(key), Witness(head, key)
+        self.engine, self.key, self.chain, self.witness = engine, key, Chain(key), Witness(head, key)
         self._waiting: list[tuple[list[Entry], Future[None]]] = []
         self._changed, self._closed = threading.Condition(), False
         self._writer: threading.Thread | None = None
@@ -232,7 +232,7 @@ class Ledger:
         with self.engine.begin() as connection:
             _locked(connection)
             after = self._end(connection, START)
-            told = entry({"kind": BEGUN, "after": after.count, "by": secrets.token_hex(8)})
+            told = entry({"kind": BEGUN, "after": after.count, "mark": secrets.token_hex(8)})
             return self._linked(connection, after, [told])
 
 
