@@ -56,7 +56,7 @@ def test_commands(page: str) -> None:
         ("attack invert membership steal", "attack"),
         ("audit defend guard invert", "defence"),
         ("train private", "recipe"),
-        ("study", "study"),
+        ("study private", "study"),
     ],
 )
 def test_the_guide_names_every_technique(pages: str, kind: str) -> None:

@@ -65,6 +65,7 @@ COMMANDS = {
     "zoo score": {
         *("--cells", "--depth", "--jobs", "--json", "--name", "--write", "--out", "--seed", "--config", "--debug"),
     },
+    "lint": {"--json", "--config", "--debug"},
     "list": {"--json", "--config", "--debug"},
 }
 

@@ -25,6 +25,7 @@ from genvet.cli.defend import command as defend
 from genvet.cli.demo import demo
 from genvet.cli.explore import explore
 from genvet.cli.flowing_help import FlowingHelp
+from genvet.cli.lint import lint
 from genvet.cli.listing import listing
 from genvet.cli.options import TECHNIQUES, early, options_from
 from genvet.cli.reproduce import reproduce
@@ -37,7 +38,8 @@ from genvet.core.errors import GenVetError
 
 BY_NAME = ("train", "attack", "defend", "study", "zoo")
 """Commands whose next word decides which options there are."""
-COMMANDS = (*BY_NAME, "demo", "scan", "convert", "sample", "choices", "explore", "audit-data", "reproduce", "list")
+PLAIN = ("demo", "scan", "convert", "sample", "choices", "explore", "audit-data", "lint", "reproduce", "list")
+COMMANDS = (*BY_NAME, *PLAIN)
 EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
 
 
@@ -64,6 +66,7 @@ def build(words: Sequence[str] = ()) -> App:
     app.command(defend(words), name="defend")
     app.command(study(words), name="study")
     app.command(audit_data)
+    app.command(lint)
     app.command(reproduce)
     app.command(zoo())
     app.command(listing, name="list")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -30,7 +31,8 @@ Rule = Literal[
     "private-generator",
     "old-call",
     "several-backwards",
-    "separate-losses",
+    "no-poisson",
+    "unreadable",
 ]
 WHY: dict[Rule, str] = {
     "minibatch-deviation": "each record changes what all others in its batch are scored by: no norm bounds that",
@@ -44,13 +46,14 @@ WHY: dict[Rule, str] = {
     "adaptive-augmentation": "its strength follows the scores of real images, without noise and unaccounted for",
     "selection": "a snapshot that is chosen by its distance to private data, or the best of them, is one more look at "
     "the data, without noise and unaccounted for",
-    "two-networks": "two networks are made private: by one engine, their steps go to one account that is of "
-    "neither; the loader is wrapped twice, and each network is trained on a part of the story",
+    "two-networks": "two networks are made private: by one engine, their steps go to one account that is of neither; "
+    "the loader is wrapped twice, and the loss of one runs back through the other's hooks",
     "private-generator": "the generator never sees a record: noise in it costs quality and buys no privacy",
-    "old-call": "the call is gone from Opacus since 1.0: get_epsilon(delta) gives one number",
-    "several-backwards": "a second backward pass through the critic before its step: Opacus refuses it under Poisson "
-    "sampling, and before it did, its records were clipped twice",
-    "separate-losses": "the loader of the generator's engine is the one that the critic's engine wraps again",
+    "old-call": "the call is gone since Opacus 1.0: get_epsilon(delta) gives one number",
+    "several-backwards": "a second backward pass before the step: Opacus refuses it under Poisson sampling, and where "
+    "it does not, each record is clipped twice and its loss is counted once",
+    "no-poisson": "the accountants assume that every record takes part by chance; batches of a fixed order are no such",
+    "unreadable": "this is no Python that can be parsed, so that nothing was looked at",
 }
 
 
@@ -64,8 +67,13 @@ class Breach:
     mend: str = ""
     """What is put in its place; empty where there is nothing, and private training is refused."""
 
+    @property
+    def why(self) -> str:
+        """In a sentence."""
+        return WHY[self.rule]
+
     def __str__(self) -> str:
-        return f"{self.where}: {self.rule}: {WHY[self.rule]}" + (f" ({self.mend})" if self.mend else "")
+        return f"{self.where}: {self.rule}: {self.why}" + (f" ({self.mend})" if self.mend else "")
 
 
 DROPPED = "left out"
@@ -111,43 +119,51 @@ def mixing(critic: nn.Module, shape: tuple[int, ...], labels: int = 0, records: 
 
     The network is a copy, in training mode but for dropout; random images, so that nothing of the data is needed.
     """
-    probed = copy.deepcopy(critic).train()
-    for module in probed.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.eval()
+    probed = quiet(copy.deepcopy(critic).train())
     with Rng(0).fork("linter").seeded():
         one = torch.randn(records, *shape)
-        given = (torch.eye(labels)[torch.arange(records) % labels],) if labels else ()
-        other = one.clone()
-        other[0] = -one[0] * 3 + 1
-        state = copy.deepcopy(probed.state_dict())
-        first = _outputs(probed, (one, *given))
-        buffers = {name for name, t in probed.named_buffers() if not torch.equal(t, state[name])}
-        probed.load_state_dict(state)
-        second = _outputs(probed, (other, *given))
-    moved = {name for name, out in first.items() if _others_moved(out, second[name], records)}
-    known = {breach.where for breach in parts(critic)}
-    for name in sorted(moved):
-        inner = any(n != name and n.startswith(f"{name}." if name else "") for n in moved)
-        earlier = _fed_by(name, first, second, records)
-        if not inner and not earlier and name not in known and (name or not moved - {""}):
+    given = (torch.eye(labels)[torch.arange(records) % labels],) if labels else ()
+    other = torch.cat([1 - 3 * one[:1], one[1:]])
+    state = copy.deepcopy(probed.state_dict())
+    first = _passed(probed, (one, *given))
+    kept = [name for name, t in probed.named_buffers() if not torch.equal(t, state[name])]
+    probed.load_state_dict(state)
+    second = _passed(probed, (other, *given))
+    known = [breach.where for breach in parts(critic)]
+    guilty = [
+        name
+        for name, (inputs, out) in first.items()
+        if _apart(out, second[name][1], records)
+        and not any(_apart(a, b, records) for a, b in zip(inputs, second[name][0], strict=True))
+    ]
+    for name in guilty:
+        inner = any(n != name and (n.startswith(f"{name}.") or not name) for n in (*guilty, *known))
+        if not inner and name not in known:
             yield Breach("records-mixed", name or type(critic).__name__)
-    for name in sorted(buffers):
-        if not any(name.startswith(where) for where in known):
+    for name in kept:
+        if not any(name.startswith(f"{where}.") for where in known):
             yield Breach("running-statistics", name)
 
 
-Seen = dict[str, tuple[tuple[Tensor, ...], Tensor]]
+def quiet(network: nn.Module) -> nn.Module:
+    """The same, without its dropout: what moves is then moved by a record."""
+    for module in network.modules():
+        if isinstance(module, _DropoutNd):
+            module.eval()
+    return network
+
+
+Passed = dict[str, tuple[tuple[Tensor, ...], Tensor]]
 """By the name of a module: the tensors that it was given, and what it made of them."""
 
 
-def _outputs(network: nn.Module, given: tuple[Tensor, ...]) -> Seen:
-    found: Seen = {}
+def _passed(network: nn.Module, given: tuple[Tensor, ...]) -> Passed:
+    found: Passed = {}
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], out: Any) -> None:
             if isinstance(out, Tensor):
-                found[name] = (tuple(t.detach().clone() for t in inputs if isinstance(t, Tensor)), out.detach().clone())
+                found[name] = (tuple(t.clone() for t in inputs if isinstance(t, Tensor)), out.clone())
 
         return hook
 
@@ -160,21 +176,12 @@ def _outputs(network: nn.Module, given: tuple[Tensor, ...]) -> Seen:
     return found
 
 
-def _others_moved(one: tuple[Any, Tensor], other: tuple[Any, Tensor], records: int) -> bool:
-    return _apart(one[1], other[1], records)
-
-
 def _apart(one: Tensor, other: Tensor, records: int) -> bool:
     """Whether anything but record 0 is another; a tensor without one row a record is of all of them."""
     if one.shape != other.shape:
         return True
     rows = slice(1, None) if one.ndim and len(one) == records else slice(None)
     return not torch.allclose(one[rows], other[rows], rtol=1e-4, atol=1e-6)
-
-
-def _fed_by(name: str, first: Seen, second: Seen, records: int) -> bool:
-    """Whether it was already given other values for the other records: then it is not the one that mixes."""
-    return any(_apart(a, b, records) for a, b in zip(first[name][0], second[name][0], strict=True))
 
 
 def lint(
@@ -203,7 +210,7 @@ def mended(critic: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
             setattr(parent, name.rpartition(".")[2], group_norm(module))
         elif isinstance(module, Epilogue) and module.group:
             _without_deviation(module)
-        elif isinstance(module, nn.modules.dropout._DropoutNd) and module.p:
+        elif isinstance(module, _DropoutNd) and module.p:
             told.append(f"{name}: dropout: {DROPPED}")
             module.p = 0.0
     if isinstance(critic, StyleCritic):
