@@ -9,23 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as unpacked
 from safetensors.torch import save as packed
 from torch import Tensor
 
 from genvet.core.errors import AccessDenied, BadInput, BudgetSpent, Refused, Unsupported
+from genvet.core.latent import Latent
 from genvet.core.printable import printable
+from genvet.core.queries import Reply
+from genvet.core.rng import Rng
 from genvet.core.scores import Answers, Scores
+from genvet.files.answers import Known, about_classifier, about_generator, each, joined, reply, scores
 
 if TYPE_CHECKING:
     import httpx
@@ -33,8 +37,9 @@ if TYPE_CHECKING:
 KEY = "GENVET_KEY"
 """Environment variable that holds the key of a service: never on a command line, which others can read."""
 LEFT = "Genvet-Queries-Left"
-MOST = 64
-"""Images in one request."""
+BINARY, JSON = "application/octet-stream", "application/json"
+PATIENCE = 1024
+"""Queries without a single image, after which nothing more is expected."""
 LARGEST_ANSWER = 64 << 20
 LONGEST_WAIT = 120.0
 """Seconds that a service may ask us to wait before the next try."""
@@ -43,77 +48,38 @@ AGAIN = {408, 429, 500, 502, 503, 504}
 """Answers after which the same request may be sent again."""
 
 
-class RemoteScores:
-    """Scores of a classifier that is served elsewhere.
-
-    Raises BadInput where the service is none of this kind or answers nonsense, AccessDenied where it wants a key,
-    BudgetSpent where its budget or ours is used up, and Unsupported where it cannot be reached.
-    """
+class Line:
+    """The way to one service: every request ends in a good answer, or in an error that says why there is none."""
 
     def __init__(
-        self,
-        url: str,
-        *,
-        budget: int | None = None,
-        answered: Path | None = None,
-        timeout: float = 30.0,
-        transport: Any = None,
-        sleep: Any = time.sleep,
+        self, url: str, *, budget: int | None = None, timeout: float = 30.0, transport: Any = None, sleep: Any = None
     ) -> None:
-        self._url, self._budget, self._sleep = url.rstrip("/"), budget, sleep
+        self.url, self.budget, self._sleep = url.rstrip("/"), budget, sleep or time.sleep
         self._client = _client(timeout, transport)
-        self._known = Known(answered)
+        finalize(self, self._client.close)
         self.used = 0
         self._left: int | None = None
-        about = _about(self._asked("GET", "/v1/about"))
-        self.shape: tuple[int, ...] = about["shape"]
-        self.classes: tuple[str, ...] = about["classes"]
-        self.answers: Answers = about["answers"]
 
     @property
     def left(self) -> int | None:
-        """Images that will still be answered, by our budget or by the service's word; None where nobody says."""
-        ours = None if self._budget is None else self._budget - self.used
+        """Queries that will still be answered, by our budget or by the service's word; None where nobody says."""
+        ours = None if self.budget is None else self.budget - self.used
         known = [n for n in (ours, self._left) if n is not None]
         return min(known, default=None)
 
-    @torch.no_grad()
-    def __call__(self, x: Tensor) -> Tensor:
-        """Probabilities (n, classes) for images (n, *shape)."""
-        if tuple(x.shape[1:]) != self.shape:
-            raise BadInput(
-                "the images do not fit the service", expected=f"{self.shape} a sample", got=str(tuple(x.shape[1:]))
-            )
-        return (
-            torch.cat([self._some(part) for part in x.float().cpu().split(MOST)])
-            if len(x)
-            else torch.empty(0, len(self.classes))
-        )
+    def affords(self, n: int) -> None:
+        """Raises BudgetSpent where our budget does not pay for so many more."""
+        if self.budget is not None and self.used + n > self.budget:
+            raise BudgetSpent(self.used, self.budget)
 
-    def _some(self, x: Tensor) -> Tensor:
-        """At most one request: images that were answered before are not sent."""
-        names = [hashlib.sha256(self._url.encode() + row.contiguous().numpy().tobytes()).hexdigest() for row in x]
-        have = {name: self._known.get(name, len(self.classes)) for name in names}
-        fresh = {name: row for name, row in zip(names, x, strict=True) if have[name] is None}
-        if fresh:
-            if self._budget is not None and self.used + len(fresh) > self._budget:
-                raise BudgetSpent(self.used, self._budget)
-            body = packed({"x": torch.stack(list(fresh.values()))})
-            answer = self._asked("POST", "/v1/scores", body, hashlib.sha256("".join(fresh).encode()).hexdigest())
-            scores = _scores(answer, len(fresh), len(self.classes))
-            self.used += len(fresh)
-            have |= dict(zip(fresh, scores, strict=True))
-            self._known.put({name: row for name, row in have.items() if name in fresh and row is not None})
-        return torch.stack([row for name in names if (row := have[name]) is not None])
-
-    def _asked(self, method: str, path: str, body: bytes | None = None, key: str = "") -> bytes:
+    def asked(self, method: str, path: str, body: bytes | None = None, key: str = "", kind: str = BINARY) -> bytes:
         """The body of a good answer, after as many tries as it takes."""
         import httpx
 
         why = ""
         for number in range(TRIES):
             try:
-                with self._sent(method, path, body, key) as response:
+                with self._sent(method, path, body, key, kind) as response:
                     self._noted(response)
                     if response.status_code == 200:
                         return _read(response)
@@ -124,21 +90,180 @@ class RemoteScores:
             if number + 1 < TRIES:
                 self._sleep(wait)
         raise Unsupported(
-            f"{printable(self._url)} gave no answer in {TRIES} tries: {why}",
+            f"{printable(self.url)} gave no answer in {TRIES} tries: {why}",
             hint="try again later: what was answered is kept",
         )
 
     @contextmanager
-    def _sent(self, method: str, path: str, body: bytes | None, key: str) -> Iterator[httpx.Response]:
-        headers = {"Content-Type": "application/octet-stream", **({"Idempotency-Key": key} if key else {})}
+    def _sent(self, method: str, path: str, body: bytes | None, key: str, kind: str) -> Iterator[httpx.Response]:
+        headers = {"Content-Type": kind, **({"Idempotency-Key": key} if key else {})}
         if secret := os.environ.get(KEY):
             headers["Authorization"] = f"Bearer {secret}"
-        with self._client.stream(method, self._url + path, content=body, headers=headers) as response:
+        with self._client.stream(method, self.url + path, content=body, headers=headers) as response:
             yield response
 
     def _noted(self, response: httpx.Response) -> None:
         left = response.headers.get(LEFT, "")
         self._left = int(left) if left.isdecimal() and len(left) < 12 else self._left
+
+
+class RemoteScores:
+    """Scores of a classifier that is served elsewhere.
+
+    Raises BadInput where the service is none of this kind or answers nonsense, AccessDenied where it wants a key,
+    BudgetSpent where its budget or ours is used up, and Unsupported where it cannot be reached.
+    """
+
+    def __init__(self, url: str, *, answered: Path | None = None, **line: Any) -> None:
+        self._line = Line(url, **line)
+        self._known = Known(answered)
+        about = about_classifier(self._line.asked("GET", "/v1/about"))
+        self.shape: tuple[int, ...] = about["shape"]
+        self.classes: tuple[str, ...] = about["classes"]
+        self.answers: Answers = about["answers"]
+        self._most: int = about["most"]
+
+    @property
+    def used(self) -> int:
+        """Images that were answered."""
+        return self._line.used
+
+    @property
+    def left(self) -> int | None:
+        """Images that will still be answered, by our budget or by the service's word; None where nobody says."""
+        return self._line.left
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Probabilities (n, classes) for images (n, *shape)."""
+        if tuple(x.shape[1:]) != self.shape:
+            raise BadInput(
+                "the images do not fit the service", expected=f"{self.shape} a sample", got=str(tuple(x.shape[1:]))
+            )
+        return (
+            torch.cat([self._some(part) for part in x.float().cpu().split(self._most)])
+            if len(x)
+            else torch.empty(0, len(self.classes))
+        )
+
+    def _some(self, x: Tensor) -> Tensor:
+        """At most one request: images that were answered before are not sent."""
+        names = _names(self._line.url, x)
+        have = {name: self._known.get(name, len(self.classes)) for name in names}
+        fresh = {name: row for name, row in zip(names, x, strict=True) if have[name] is None}
+        if fresh:
+            self._line.affords(len(fresh))
+            body = packed({"x": torch.stack(list(fresh.values()))})
+            found = scores(self._line.asked("POST", "/v1/scores", body, _key(fresh)), len(fresh), len(self.classes))
+            self._line.used += len(fresh)
+            have |= dict(zip(fresh, found, strict=True))
+            self._known.put({name: row for name, row in have.items() if name in fresh and row is not None})
+        return torch.stack([row for name in names if (row := have[name]) is not None])
+
+
+class RemoteQueries:
+    """Queries of a generator that is served elsewhere: every attack on a black box runs on it unchanged.
+
+    Asking for a latent again is another query, as it would be of a generator at hand: what a guard draws anew differs.
+    What a file keeps is answered from there where the same questions come in the same order, so that a run goes on.
+    Raises what RemoteScores raises; and AccessDenied for latents where the service draws them itself.
+    """
+
+    def __init__(self, url: str, *, answered: Path | None = None, **line: Any) -> None:
+        self._line = Line(url, **line)
+        self._known = Known(answered) if answered else None
+        about = about_generator(self._line.asked("GET", "/v1/about"))
+        self.shape: tuple[int, ...] = about["shape"]
+        self.latent: Latent = about["latent"]
+        self.chooses: bool = about["latents"] == "client"
+        """Whether the caller may pick latents."""
+        self.brings: int = about["brings"]
+        self._most: int = about["most"]
+        self._times: Counter[str] = Counter()
+
+    @property
+    def used(self) -> int:
+        """Queries that were charged: those that were blocked or held are."""
+        return self._line.used
+
+    @property
+    def left(self) -> int | None:
+        """Queries that will still be answered, by our budget or by the service's word; None where nobody says."""
+        return self._line.left
+
+    @torch.no_grad()
+    def ask(self, z: Tensor, labels: Tensor | None = None) -> Reply:
+        """Whatever comes back for latents (n, dim)."""
+        if not self.chooses:
+            raise AccessDenied("this service draws its latents itself", hint="attacks that look at samples need none")
+        if z.ndim != 2 or z.shape[1] != self.latent.dim:
+            raise BadInput("latents do not fit", expected=f"(n, {self.latent.dim})", got=str(tuple(z.shape)))
+        rows = z.detach().float().cpu()
+        kinds = None if labels is None else labels.detach().float().cpu()
+        names = []
+        for name in _names(self._line.url, rows if kinds is None else torch.cat([rows, kinds], 1)):
+            self._times[name] += 1
+            names.append(f"{name}/{self._times[name]}")
+
+        def send(some: Sequence[int]) -> bytes:
+            body = {"z": rows[some]} | ({} if kinds is None else {"labels": kinds[some]})
+            return self._line.asked("POST", "/v1/images", packed(body), _key(names[i] for i in some))
+
+        whole = self._through(names, send)
+        return Reply(whole.images.to(z.device), whole.owner, whole.status)
+
+    def __call__(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The images (n, *shape); raises Refused unless each query brings one."""
+        return self.ask(z, labels).one_each()
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Rng) -> Tensor:
+        """The first `n` images of this stream: for its latents, or else for the service's own under the stream's name.
+
+        Queries that bring none are made up for by later ones.
+        """
+        images, have, number = [torch.empty(0, *self.shape)], 0, 0
+        while have < n:
+            stop = number + min(self._most, -(-(n - have) // self.brings))
+            reply = self._stream(number, stop, rng)
+            images.append(reply.images.float().cpu())
+            have, number = have + len(reply.images), stop
+            if not have and number >= PATIENCE:
+                raise Refused(f"none of the first {number} queries was answered", hint="ask for a wider policy")
+        return torch.cat(images)[:n]
+
+    def _stream(self, start: int, stop: int, rng: Rng) -> Reply:
+        """What comes back for a part of a stream; of the service's own latents, the same for the same part."""
+        if self.chooses:
+            return self.ask(self.latent.sample(start, stop, rng), self.latent.labels(start, stop))
+        name = hashlib.sha256(f"{self._line.url}\0{rng.seed}\0{rng.purpose}\0{start}\0{stop}".encode()).hexdigest()
+        n = stop - start
+
+        def send(some: Sequence[int]) -> bytes:
+            return self._line.asked("POST", "/v1/sample", json.dumps({"n": n}).encode(), name, JSON)
+
+        return self._through([f"{name}/{i}" for i in range(n)], send)
+
+    def _through(self, names: Sequence[str], send: Callable[[Sequence[int]], bytes]) -> Reply:
+        """What is kept from an earlier run, and for all else what `send` brings."""
+        have = {i: found for i, name in enumerate(names) if (found := self._kept(name)) is not None}
+        fresh = [i for i in range(len(names)) if i not in have]
+        self._line.affords(len(fresh))
+        for start in range(0, len(fresh), self._most):
+            some = fresh[start : start + self._most]
+            have |= dict(zip(some, each(reply(send(some), len(some), self.shape)), strict=True))
+            self._line.used += len(some)
+            if self._known is not None:
+                parts = {names[i]: (have[i].status.float(), have[i].images.flatten()) for i in some}
+                self._known.put({name: torch.cat(part) for name, part in parts.items()})
+        return joined([have[i] for i in range(len(names))], self.shape)
+
+    def _kept(self, name: str) -> Reply | None:
+        row = None if self._known is None else self._known.get(name)
+        if row is None or not len(row) or (len(row) - 1) % prod(self.shape):
+            return None
+        images = row[1:].view(-1, *self.shape)
+        return Reply(images, torch.zeros(len(images), dtype=torch.long), row[:1].long())
 
 
 def in_process(view: Scores) -> RemoteScores:
@@ -150,43 +275,11 @@ def in_process(view: Scores) -> RemoteScores:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/about":
             return httpx.Response(200, content=json.dumps(about).encode())
-        scores = view(unpacked(request.content)["x"])
+        told = view(unpacked(request.content)["x"])
         left = {} if view.left is None else {LEFT: str(view.left)}
-        return httpx.Response(200, content=packed({"scores": scores}), headers=left)
+        return httpx.Response(200, content=packed({"scores": told}), headers=left)
 
     return RemoteScores("http://in-process", transport=httpx.MockTransport(answer))
-
-
-class Known:
-    """Answers by the hash of what was asked: in a file that the next run goes on from, or for this run alone."""
-
-    def __init__(self, path: Path | None) -> None:
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._data = sqlite3.connect(path or ":memory:")
-            with self._data:
-                self._data.execute("create table if not exists answers (name text primary key, scores blob not null)")
-        except sqlite3.DatabaseError as error:
-            raise BadInput(
-                f"{printable(path)} holds no answers",
-                got=printable(error, 100),
-                hint="remove it, or name another folder",
-            ) from None
-
-    def get(self, name: str, count: int) -> Tensor | None:
-        """The scores (count,) that were answered; None where none were."""
-        with closing(self._data.execute("select scores from answers where name = ?", (name,))) as found:
-            row = found.fetchone()
-        if row is None or not isinstance(row[0], bytes) or len(row[0]) != 4 * count:
-            return None
-        return torch.from_numpy(np.frombuffer(row[0], "<f4").copy())
-
-    def put(self, answers: Mapping[str, Tensor]) -> None:
-        """Keep them, all or none."""
-        rows = [(name, scores.numpy().astype("<f4").tobytes()) for name, scores in answers.items()]
-        with self._data:
-            self._data.executemany("insert or replace into answers values (?, ?)", rows)
 
 
 def _client(timeout: float, transport: Any) -> httpx.Client:
@@ -238,49 +331,11 @@ def _wait(response: httpx.Response, number: int) -> float:
     return 2.0**number
 
 
-def _about(body: bytes) -> dict[str, Any]:
-    """What a service says that it is; raises BadInput where it is no classifier."""
-    try:
-        about = json.loads(body)
-        shape, classes = tuple(about["shape"]), tuple(about["classes"])
-        fits = (
-            about["kind"] == "classifier" and about["answers"] in ("scores", "top_k", "label") and len(shape) in (2, 3)
-        )
-        fits = fits and all(type(n) is int and 0 < n <= 4096 for n in shape)
-        fits = fits and 1 < len(classes) <= 1_000_000 and all(isinstance(name, str) for name in classes)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        fits = False
-    if not fits:
-        raise BadInput(
-            "there is no classifier at this address",
-            expected="/v1/about that tells shape, classes, answers",
-            got=printable(body[:100]),
-        )
-    return {"shape": shape, "classes": classes, "answers": about["answers"]}
+def _names(url: str, rows: Tensor) -> list[str]:
+    """What tells one question from others, of this service and of others."""
+    return [hashlib.sha256(url.encode() + row.contiguous().numpy().tobytes()).hexdigest() for row in rows]
 
 
-def _scores(body: bytes, n: int, classes: int) -> Tensor:
-    """Probabilities (n, classes) out of an answer; raises BadInput where there are none."""
-    try:
-        found = unpacked(body)
-    except (SafetensorError, ValueError, OverflowError):
-        raise BadInput("the service's answer is no safetensors", got=f"{len(body)} bytes") from None
-    if (x := found.get("scores")) is not None and _fits(x, (n, classes), 0.0, 1.0):
-        return x.float()
-    label, top = found.get("label"), found.get("top")
-    if label is not None and _fits(label, (n,), 0, classes - 1):
-        return torch.nn.functional.one_hot(label.long(), classes).float()
-    if top is not None and (p := found.get("top_scores")) is not None and top.ndim == 2:
-        if _fits(top, (n, top.shape[1]), 0, classes - 1) and _fits(p, tuple(top.shape), 0.0, 1.0):
-            return torch.zeros(n, classes).scatter(1, top.long(), p.float())
-    got = ", ".join(f"{printable(k, 20)} {tuple(t.shape)}" for k, t in found.items())
-    raise BadInput(
-        "the service's answer does not fit", expected=f"scores ({n}, {classes}) in [0, 1], label or top", got=got
-    )
-
-
-def _fits(x: Tensor, shape: tuple[int, ...], low: float, high: float) -> bool:
-    """Whether these are finite numbers of this shape, within these bounds."""
-    if tuple(x.shape) != shape or x.is_complex() or (x.is_floating_point() and not bool(x.isfinite().all())):
-        return False
-    return not x.numel() or (float(x.min()) >= low - 1e-4 and float(x.max()) <= high + 1e-4)
+def _key(names: Iterable[str]) -> str:
+    """The Idempotency-Key of a request: that of its questions."""
+    return hashlib.sha256("".join(names).encode()).hexdigest()

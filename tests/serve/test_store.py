@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from genvet.core.errors import BadInput
-from genvet.serve import keys
+from genvet.serve import keys, reviews  # noqa: F401 - the latter declares a table
 from genvet.serve.ledger import Ledger
 from genvet.serve.migrations import migrate
 from genvet.serve.problems import Problem
@@ -58,7 +58,7 @@ def client(store: Store, **how: object) -> int:
 
 def test_what_is_charged_is_in_the_audit_log_and_nothing_else(store: Store, tmp_path: Path) -> None:
     who, log = client(store, budget=5), Ledger(store.engine, bytes(32), tmp_path / "head")
-    rows = [Charge(who, n, f"k{n}", "r", {"kind": "answer", "asked": n}) for n in (4, 3, 1)]
+    rows = [Charge(who, n, str(i), "r", {"kind": "answer", "asked": n}) for i, n in enumerate((4, 3, 1))]
     told = store.settle([*rows, rows[0]], log)
     assert [isinstance(one, Receipt) for one in told] == [True, False, True, True]
     assert [(r.said["asked"], r.said["charged"]) for r in log.latest(3)] == [(4, 0), (1, 1), (4, 4)]

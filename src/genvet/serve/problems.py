@@ -9,11 +9,18 @@ from typing import Any
 
 from genvet.core.errors import AccessDenied, BadInput, BudgetSpent, GenVetError, Refused, Unsupported
 from genvet.core.printable import printable
+from genvet.serve.witness import Tampered
 
 KIND = "application/problem+json"
 AWAY, FULL = 5, 30
 """Seconds after which to try again where the database cannot be reached, and where its disk is full."""
-STATUS: dict[type[GenVetError], int] = {BudgetSpent: 402, Refused: 451, AccessDenied: 403, Unsupported: 422}
+STATUS: dict[type[GenVetError], int] = {
+    Tampered: 503,
+    BudgetSpent: 402,
+    Refused: 451,
+    AccessDenied: 403,
+    Unsupported: 422,
+}
 
 
 class Problem(Exception):

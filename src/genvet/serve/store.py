@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, Protocol
 
@@ -124,6 +124,8 @@ class Charge:
     request: str
     """SHA-256 of what was asked: another request under the same key is refused."""
     row: Mapping[str, Any] = field(default_factory=dict)
+    also: Callable[[Connection], str] | None = None
+    """What is to stand or fall with it; gives a name for the receipt."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ class Receipt:
 
     left: int | None
     replayed: bool = False
+    name: str = ""
+    """Of what else was written with it."""
 
 
 class Store:
@@ -188,7 +192,7 @@ class Store:
         with self.writing() as connection:
             # In one order for all workers, so that no two wait for each other.
             for i, charge in sorted(enumerate(charges), key=lambda pair: (pair[1].client, pair[1].key)):
-                told[i] = self._charged(connection, charge)
+                told[i] = self._whole(connection, charge)
             standing = [(charges[i], one) for i, one in sorted(told.items()) if isinstance(one, Receipt)]
             if log is not None and standing:
                 rows = [{**charge.row, "charged": 0 if one.replayed else charge.n} for charge, one in standing]
@@ -202,6 +206,17 @@ class Store:
         """Drop charges that are no longer remembered."""
         with self.writing() as connection:
             connection.execute(delete(CHARGES).where(CHARGES.c.at < self.now - KEPT))
+
+    def _whole(self, connection: Connection, charge: Charge) -> Receipt | Problem:
+        """A charge, and what is to stand with it: both, or none."""
+        if charge.also is None:
+            return self._charged(connection, charge)
+        try:
+            with connection.begin_nested():
+                receipt = self._charged(connection, charge)
+                return replace(receipt, name=charge.also(connection)) if isinstance(receipt, Receipt) else receipt
+        except Problem as problem:
+            return problem
 
     def _charged(self, connection: Connection, charge: Charge) -> Receipt | Problem:
         """One charge: free where the same request was charged before."""

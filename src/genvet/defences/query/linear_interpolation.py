@@ -47,6 +47,11 @@ class LinearInterpolation(Guard):
     def __call__(self, view: Queries, given: Nothing, rng: Rng) -> Between:
         return Incoming(view, _Way(self, view.latent, rng), brings=self.points)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether answers depend on the queries before: a service then has one for each client."""
+        return self.partner == "previous"
+
     def known(self) -> Mapping[str, Callable[[Queries], Queries]]:
         """What an attacker who knows it does: ask twice, or for longer latents, or tell by the image."""
         middle = self.far * (self.points + 1) / (2 * self.points)

@@ -1,0 +1,84 @@
+"""The service in a process: a socket, uvicorn on it, and an end in which what was accepted is answered."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+import uvicorn
+from fastapi import FastAPI
+
+from genvet.core.errors import BadInput
+from genvet.core.printable import printable
+
+IDLE = 75
+"""Seconds for which a connection may be silent."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What lets clients talk to the service in secret."""
+
+    certificate: Path
+    key: Path
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that clients can connect to; raises BadInput where there is none to be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(2048)
+    except OSError as error:
+        found.close()
+        reason = printable(error.strerror or error, 100)
+        raise BadInput(f"cannot listen on {printable(host, 60)}, port {port}: {reason}") from None
+    return found
+
+
+def address(bound: socket.socket, secret: bool = False) -> str:
+    """Where clients find it."""
+    host, port = bound.getsockname()[:2]
+    return f"http{'s' * secret}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def run(app: FastAPI, bound: socket.socket, seconds: float, certificate: Certificate | None = None) -> None:
+    """Serve until a signal comes; then take nothing more, and answer what was accepted within `seconds`."""
+    _server(app, seconds, certificate).run(sockets=[bound])
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """The same in a thread, on any free port of this machine: gives the address, and ends in order."""
+    bound = listening("127.0.0.1", 0)
+    server = _server(app, 10)
+    thread = Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    try:
+        yield address(bound)
+    finally:
+        server.should_exit = True
+        thread.join()
+        bound.close()
+
+
+def _server(app: FastAPI, seconds: float, certificate: Certificate | None = None) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # nobody may tell us who asks but the key
+            timeout_keep_alive=IDLE,
+            timeout_graceful_shutdown=int(seconds) + 5,
+            ssl_certfile=certificate.certificate if certificate else None,
+            ssl_keyfile=certificate.key if certificate else None,
+        )
+    )
