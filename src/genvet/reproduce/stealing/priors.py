@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from genvet.core.report import Claim
 from genvet.reproduce.cells import Cell, Done
@@ -67,7 +67,7 @@ class Priors(Experiment):
 
 def asked(scale: Scale, seed: int, attacker: str, prior: str) -> Theft:
     """A theft with latents of this prior; the declared one is not named, so that other tables have that theft too."""
-    named = {} if PRIORS[prior] == "declared" else {"prior": PRIORS[prior]}
+    named: dict[str, Any] = {} if PRIORS[prior] == "declared" else {"prior": PRIORS[prior]}
     return theft(scale, target(scale, "pggan", seed), attacker, **named)
 
 
