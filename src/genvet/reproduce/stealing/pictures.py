@@ -17,7 +17,7 @@ RECIPES: dict[Scale, dict[str, str]] = {
     },
     "small": {
         "sngan": "sngan:steps=800,capacity=8,batch=32,critic_steps=1,average=0.99",
-        "pggan": "pggan:steps=1000,capacity=8,batch=16,growth=100,average=0.99",
+        "pggan": "pggan:steps=800,capacity=8,batch=16,growth=80,average=0.99",
         "stylegan2": "stylegan2:steps=600,channel_base=256,channel_max=32",
     },
     "paper": {
@@ -29,7 +29,7 @@ RECIPES: dict[Scale, dict[str, str]] = {
 TARGETS: dict[Scale, dict[str, str]] = RECIPES | {
     "small": {
         "sngan": RECIPES["small"]["sngan"].replace("steps=800", "steps=1600"),
-        "pggan": RECIPES["small"]["pggan"].replace("steps=1000", "steps=2000").replace("growth=100", "growth=200"),
+        "pggan": RECIPES["small"]["pggan"].replace("steps=800", "steps=1600").replace("growth=80", "growth=160"),
         "stylegan2": RECIPES["small"]["stylegan2"].replace("steps=600", "steps=1200"),
     }
 }
