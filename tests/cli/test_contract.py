@@ -45,7 +45,23 @@ COMMANDS = {
         *("--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"),
     },
     "study": {"--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"},
-    "audit-data": {"--only", "--fail-on", "--out", "--json", "--seed", "--config", "--debug"},
+    "audit-data": {
+        *("--anonymise", "--into", "--key", "--generator"),
+        *("--only", "--fail-on", "--out", "--json", "--seed", "--config", "--debug"),
+    },
+    "guard-test": {
+        *("--budget", "--model", "--members", "--non-members", "--split", "--reference", "--attacker", "--alone"),
+        *("--compare", "--fail-on", "--out", "--net", "--part", "--json", "--seed", "--device", "--config", "--debug"),
+    },
+    "threat-model": {"--out", "--json", "--config", "--debug"},
+    "serve": {
+        *("--policy", "--host", "--port", "--workers", "--certificate", "--certificate-key"),
+        *("--out", "--net", "--part", "--device", "--config", "--debug"),
+    },
+    "serve keys add": {"--policy", "--budget", "--rate", "--burst", "--operator", "--out", "--config", "--debug"},
+    "serve keys list": {"--out", "--config", "--debug"},
+    "serve keys revoke": {"--out", "--config", "--debug"},
+    "serve verify": {"--out", "--config", "--debug"},
     "reproduce": {
         *(
             "--scale",

@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from genvet.core.errors import BadInput
-from genvet.serve import keys, reviews  # noqa: F401 - the latter declares a table
+from genvet.serve import keys, reviews, sessions  # noqa: F401 - the others declare tables
 from genvet.serve.ledger import Ledger
 from genvet.serve.migrations import migrate
 from genvet.serve.problems import Problem

@@ -25,20 +25,26 @@ from genvet.cli.defend import command as defend
 from genvet.cli.demo import demo
 from genvet.cli.explore import explore
 from genvet.cli.flowing_help import FlowingHelp
+from genvet.cli.guard_test import guard_test
 from genvet.cli.lint import lint
 from genvet.cli.listing import listing
 from genvet.cli.options import TECHNIQUES, early, options_from
 from genvet.cli.reproduce import reproduce
 from genvet.cli.sample import sample
 from genvet.cli.scan import scan
+from genvet.cli.serve import app as serve
 from genvet.cli.study import command as study
+from genvet.cli.threat_model import threat_model
 from genvet.cli.train import command as train
 from genvet.cli.zoo import app as zoo
 from genvet.core.errors import GenVetError
 
 BY_NAME = ("train", "attack", "defend", "study", "zoo")
 """Commands whose next word decides which options there are."""
-PLAIN = ("demo", "scan", "convert", "sample", "choices", "explore", "audit-data", "lint", "reproduce", "list")
+PLAIN = (
+    *("demo", "scan", "convert", "sample", "choices", "explore", "audit-data", "lint", "guard-test", "threat-model"),
+    *("serve", "reproduce", "list"),
+)
 COMMANDS = (*BY_NAME, *PLAIN)
 EXITS = "Exit codes: 0 nothing at or above --fail-on, 1 a finding at or above it, 2 could not run, or incomplete."
 
@@ -67,6 +73,9 @@ def build(words: Sequence[str] = ()) -> App:
     app.command(study(words), name="study")
     app.command(audit_data)
     app.command(lint)
+    app.command(serve())
+    app.command(guard_test)
+    app.command(threat_model)
     app.command(reproduce)
     app.command(zoo())
     app.command(listing, name="list")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from genvet.cli import by_name, guarding, outcome, screen
 from genvet.cli.guarding import GUARDS, Guards
 from genvet.cli.options import Reporting, output_folder
+from genvet.cli.served import served
 from genvet.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -55,13 +56,3 @@ def _target(model: Path, common: Reporting, folder: Path) -> tuple[Any, ModelFil
     classifier = load_classifier(model)
     classifier.to(common.device)
     return classifier, read(parted(model)[0])
-
-
-def served(model: Path) -> str:
-    """The address that was typed in place of a file; empty where it is a file.
-
-    >>> served(Path("http://127.0.0.1:8000")), served(Path("a/b.onnx"))
-    ('http://127.0.0.1:8000', '')
-    """
-    scheme, slashes, rest = model.as_posix().partition(":/")  # a path has no two slashes in a row
-    return f"{scheme}://{rest}" if slashes and scheme in ("http", "https") else ""

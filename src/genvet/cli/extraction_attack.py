@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from genvet.cli import by_name, guarding, outcome, screen
 from genvet.cli.guarding import GUARDS, Guards
-from genvet.cli.opening import opened
 from genvet.cli.options import Reporting, output_folder
+from genvet.cli.served import served, target
 from genvet.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ def steal(
     given: Mapping[str, by_name.Paths] | None,
     guards: Guards = GUARDS,
 ) -> int:
-    """Run an extraction on the generator of a file."""
+    """Run an extraction on the generator of a file, or of an address."""
     from genvet.training.checkpoints import Folder, kept_by
 
     if model is None:
         raise BadInput(f"{probe.name()} steals a generator", expected="its file", hint="name it after the attack")
-    file, generator = opened(model, common)
     folder = out or output_folder("attack", model)
+    file, generator = target(model, common, folder)
     gift = by_name.gift(probe, given, generator)
-    if gift.undefended is None:
+    if gift.undefended is None and not served(model):
         gift = replace(gift, undefended=generator)  # what is stolen is held against the target, not against its guard
     # One training keeps its state, and the same command goes on from there; several would not know which is whose.
     keeping: Any = nullcontext() if guards.guard else kept_by(Folder(folder / "resume", EVERY))

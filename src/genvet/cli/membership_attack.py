@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from genvet.cli import by_name, guarding, outcome, screen
 from genvet.cli.guarding import GUARDS, Guards
-from genvet.cli.opening import opened
 from genvet.cli.options import Reporting, output_folder
+from genvet.cli.served import target
 from genvet.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ def expose(
     given: Mapping[str, by_name.Paths] | None,
     guards: Guards = GUARDS,
 ) -> int:
-    """Run a membership attack on the generator of a file."""
+    """Run a membership attack on the generator of a file, or of an address."""
     from genvet.files.writing import write_tensors
     from genvet.training.shadows import kept_in
 
     if model is None:
         raise BadInput(f"{probe.name()} looks at a generator", expected="its file", hint="name it after the attack")
-    file, generator = opened(model, common)
     folder = out or output_folder("attack", model)
+    file, generator = target(model, common, folder)
     gift = by_name.gift(probe, given, generator)
     # Finished shadow models stay, so that the same command goes on from them.
     with screen.progress(), outcome.leaving_nothing_empty(folder), kept_in(folder / "shadows"):

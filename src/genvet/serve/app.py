@@ -19,7 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from genvet.core.errors import GenVetError
 from genvet.core.printable import printable
 from genvet.remote import LEFT
-from genvet.serve import keys, problems
+from genvet.serve import keys, page, problems
+from genvet.serve.desk import Desk
+from genvet.serve.ledger import Ledger
 from genvet.serve.logs import log
 from genvet.serve.problems import Problem
 from genvet.serve.service import Answer, Service
@@ -33,6 +35,8 @@ HEADERS = (
 )
 HELD = "Genvet-Held"
 """Under /v1/held/ and this name, the client collects what a person decides about."""
+TIDY = 600.0
+"""Seconds from one time that old charges and images are forgotten to the next."""
 HEALTHY = 1.0
 """Seconds for which the database is taken to be as it was."""
 _bearer = HTTPBearer(auto_error=False, description="A key of this service, as `genvet serve keys add` showed it.")
@@ -61,7 +65,9 @@ def build(service: Service, close: Callable[[], None] = lambda: None) -> FastAPI
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        tidying = asyncio.create_task(_tidied(service))
         yield
+        tidying.cancel()
         await asyncio.to_thread(service.close)
         close()
 
@@ -81,6 +87,9 @@ def build(service: Service, close: Callable[[], None] = lambda: None) -> FastAPI
     _open(app, service)
     _asking(app, service)
     _operating(app, service)
+    if isinstance(service.log, Ledger):
+        told = {name: str(value) for name, value in service.about().items() if name != "classes"}
+        app.include_router(page.router(Desk(service.store, service.reviews, service.log, told)))
     return app
 
 
@@ -189,7 +198,8 @@ class Border:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *HEADERS]
+                there = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(one for one in HEADERS if one[0] not in there)]
             await send(message)
 
         try:
@@ -271,6 +281,17 @@ def _answer(answer: Answer) -> Response:
 
 def _left(left: int | None) -> dict[str, str]:
     return {} if left is None else {LEFT: str(left)}
+
+
+async def _tidied(service: Service) -> None:
+    """Now and then, forget what need not be remembered."""
+    while True:
+        await asyncio.sleep(TIDY)
+        try:
+            await asyncio.to_thread(service.store.forget)
+            await asyncio.to_thread(service.reviews.forget)
+        except (Problem, GenVetError) as error:
+            log().warning("not tidied", kind=type(error).__name__)
 
 
 def _reached(service: Service) -> bool:

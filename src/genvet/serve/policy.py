@@ -161,7 +161,7 @@ def _asked(one: Stands, folder: Path, view: type[Any]) -> Asked:
 def _within(folder: Path, named: str) -> Path:
     """A file that the policy names, with its `#a:b` slice."""
     path, mark, part = named.partition("#")
-    whole = Path(os.path.realpath(folder / path))
+    whole = Path(os.path.realpath(folder / path.replace("\0", "/../")))
     if Path(path).is_absolute() or not whole.is_relative_to(os.path.realpath(folder)) or "\0" in named:
         raise BadInput(
             f"the policy names a file elsewhere: {printable(named, 100)}", expected="a file beside the policy, or below"

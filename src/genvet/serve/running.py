@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ def address(bound: socket.socket, secret: bool = False) -> str:
 
 def run(app: FastAPI, bound: socket.socket, seconds: float, certificate: Certificate | None = None) -> None:
     """Serve until a signal comes; then take nothing more, and answer what was accepted within `seconds`."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises them again at its end, which then is none of ours
     _server(app, seconds, certificate).run(sockets=[bound])
 
 

@@ -53,6 +53,7 @@ def _alone(store: Store) -> Iterator[None]:
         return
     path = Path(store.engine.url.database or "")
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # held images and hashes of keys are for nobody else; what SQLite puts beside it follows
     with path.with_name(path.name + ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
