@@ -122,3 +122,87 @@ def test_zips_and_arrays_are_read_with_what_lies_beside_them(tmp_path: Path) -> 
     assert array.labels is not None and array.labels.tolist() == [1, 1, 1, 1, 2, 2]
     assert torch.equal(array.x(), read_dataset(tmp_path / "data.npz").x()[4:10])
     assert engine.audit(array, only=["metadata"]).verdict.severity == "info"
+
+
+def written(path: Path, x: torch.Tensor) -> None:
+    """Grey pixels (h, w) of 0 to 255."""
+    Image.fromarray(x.round().clamp(0, 255).byte().numpy()).save(path)
+
+
+def blobs(folder: Path, n: int = 60) -> Path:
+    """Pictures of soft shapes, no two alike."""
+    folder.mkdir()
+    coarse = torch.rand(n, 1, 8, 8, generator=torch.manual_seed(5)) * 255
+    for i, x in enumerate(torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 255)):
+        written(folder / f"{i:03}.png", x[0])
+    return folder
+
+
+def test_copies_and_outliers_are_found_and_their_twins_are_not(tmp_path: Path) -> None:
+    data = blobs(tmp_path / "data")
+    before = engine.audit(data, only=["duplicates", "outliers"])
+    assert before.verdict.severity == "info" and not rules(before)
+    measures = {m.name: m.value for m in found(before, "duplicates").measures}
+    assert measures["power.mirrored"] == 1 and measures["power.smoothed"] == 1 and measures["near"] == 0
+    x = torch.from_numpy(np.asarray(Image.open(data / "007.png")).copy()).float()
+    written(data / "brighter.png", x * 0.9 + 20)
+    Image.open(data / "009.png").save(data / "same.bmp")
+    written(data / "zz.png", torch.rand(64, 64, generator=torch.manual_seed(6)) * 255)
+    after = engine.audit(data, only=["duplicates", "outliers"])
+    said = {(p.rule, p.place) for f in after.findings for p in f.proofs}
+    assert said >= {("data.duplicate", "009.png"), ("data.near-duplicate", "007.png"), ("data.outlier", "zz.png")}
+    assert ("data.coupling", "") in said and len(said) == 4 and after.verdict.severity == "medium"
+
+
+def test_tables_tell_who_stands_alone_and_who_is_there_most(tmp_path: Path) -> None:
+    data = plain(tmp_path / "data", 40)
+    lines = [f"{i:03}.png,p{i}@example.org,{20 + i % 2},{'mf'[i % 2]},{'flu' if i % 2 else i}" for i in range(40)]
+    (data / "people.csv").write_text(
+        "file,contact,age,sex,diagnosis\n" + "\n".join(lines[:39]) + "\n039.png,,99,f,flu\n"
+    )
+    report = engine.audit(data, only=["tables", "identities"])
+    said = {p.rule: p.message for p in found(report, "tables").proofs}
+    assert set(said) == {"data.identifier", "data.k-anonymity", "data.l-diversity"}
+    assert "contact" in said["data.identifier"] and said["data.k-anonymity"].startswith("1 of 40 rows")
+    measures = {m.name: m.value for m in found(report, "tables").measures}
+    assert measures["k.0"] == 1 and measures["l.0.diagnosis"] == 1 and measures["risk.0"] == 3 / 40
+    needed = {"tables": {"needed": ["file", "contact"], "quasi": ["sex"], "sensitive": ["diagnosis"]}}
+    told = engine.audit(data, only=["tables"], settings=needed)
+    proofs = {p.rule for p in found(told, "tables").proofs}
+    assert (
+        {"data.field", "data.t-closeness"} <= proofs
+        and "data.identifier" not in proofs
+        and "data.k-anonymity" not in proofs
+    )
+    assert not found(report, "identities").proofs
+    for i in range(50):
+        (data / "class0" / f"more{i}.png").write_bytes((data / "class0/000.png").read_bytes())
+    (data / "class2").mkdir()
+    written(data / "class2/one.png", torch.zeros(8, 8))
+    (proof,) = found(engine.audit(data, only=["identities"]), "identities").proofs
+    assert proof.rule == "data.over-represented" and proof.place == "label class0"
+
+
+def test_faces_and_text_are_found_where_they_are(tmp_path: Path) -> None:
+    pytest.importorskip("skimage")
+    pytest.importorskip("rapidocr")
+    from genvet.core.data import Images
+    from genvet.files.images import load_images
+    from genvet.nets import face_finder, text_reader
+    from genvet.nets.planted_text import written as marked
+
+    shared = Path(__file__).parents[3] / "shared/data"
+    if not shared.exists():
+        pytest.skip("needs ../shared/data")
+    faces: Images = load_images(shared / "faces_orl/orl_faces.npz#0:40")
+    others: Images = load_images(shared / "omniglot/images_background_small1.zip#0:40")
+    hits, alarms = (sum(bool(face_finder.faces(x)) for x in some.x) for some in (faces, others))
+    assert hits >= 30 and alarms <= 1
+    for i in range(2):
+        x = faces.x[i].repeat_interleave(2, 1).repeat_interleave(2, 2)
+        assert not text_reader.lines(x) and "4711" in " ".join(
+            line.text for line in text_reader.lines(marked(x, "Anna 4711", 24))
+        )
+    np.savez(tmp_path / "data.npz", images=((faces.x[:3] + 1) * 127.5).round().byte().numpy())
+    report = engine.audit(tmp_path / "data.npz", only=["faces"])
+    assert {p.rule for p in found(report, "faces").proofs} == {"data.face"} and report.verdict.severity == "medium"

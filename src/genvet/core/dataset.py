@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 
@@ -77,6 +78,12 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @cached_property
+    def first_equal(self) -> tuple[int, ...]:
+        """Of each picture, the number of the first that is equal to it."""
+        first: dict[str, int] = {}
+        return tuple(first.setdefault(item.pixels, i) for i, item in enumerate(self.items))
 
     def x(self, which: slice | list[int] = slice(None)) -> Tensor:
         """The small pictures, or some of them, in [-1, 1]."""

@@ -145,6 +145,8 @@ class Audit(Technique):
     """The optional dependencies that it cannot do without."""
     module: ClassVar[str] = ""
     """What these install that it imports."""
+    changes: ClassVar[bool] = False
+    """It gives a changed data set, and runs only where that is asked for."""
 
     def __call__(self, dataset: Dataset, given: Any, rng: Rng) -> Result:
         raise NotImplementedError

@@ -16,7 +16,7 @@ from genvet.core.printable import printable
 from genvet.core.progress import track
 from genvet.core.report import AUDITED, Check, Finding, NotChecked, Report, Target
 from genvet.core.rng import Rng
-from genvet.core.technique import Audit, Nothing, Result
+from genvet.core.technique import Audit, Result
 from genvet.engine.composing import made_by, made_now
 from genvet.engine.running import found
 from genvet.engine.shelf import Shelf
@@ -53,23 +53,25 @@ def audit(
     whole = _read(dataset)
     findings: list[Finding] = []
     gaps = [NotChecked(technique="data", part=u.name, reason="error", detail=printable(u.why)) for u in whole.unread]
-    left = [(name, entry) for name, entry in audits().items() if entry.class_name]
+    left = list(audits().items())
     try:
         for name, entry in track(list(left), len(left), "auditing"):
-            if wanted and name not in wanted:
-                gaps.append(NotChecked(technique=name, reason="not_requested"))
-            else:
+            if not wanted or name in wanted:
                 _look(entry, whole, knobs.get(name, {}), seed, shelf, findings, gaps, asked=name in wanted)
+            else:
+                gaps.append(NotChecked(technique=name, reason="not_requested"))
             left.pop(0)
     except KeyboardInterrupt:
         gaps += [NotChecked(technique=name, reason="interrupted") for name, _ in left]
     return report(whole, findings, gaps, command)
 
 
-def looked(audit: Audit, dataset: Dataset, *, seed: int = 0, shelf: Shelf | None = None) -> tuple[Result, Finding]:
+def looked(
+    audit: Audit, dataset: Dataset, given: Any = None, *, seed: int = 0, shelf: Shelf | None = None
+) -> tuple[Result, Finding]:
     """One audit of a data set, with its judged finding."""
     began = time.perf_counter()
-    result = audit(dataset, Nothing(), Rng(seed).fork(audit.name()))
+    result = audit(dataset, audit.gift()() if given is None else given, Rng(seed).fork(audit.name()))
     seconds = round(time.perf_counter() - began, 3)
     return result, found(audit, result, shelf or Shelf(None), access="Dataset", seed=seed, seconds=seconds)
 
@@ -126,6 +128,8 @@ def _look(
     """
     technique = entry.load()
     assert issubclass(technique, Audit)
+    if technique.changes:
+        return
     try:
         findings.append(looked(technique(**knobs), dataset, seed=seed, shelf=shelf)[1])
     except Unsupported as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from genvet.core.classifier import Classifier
 from genvet.core.data import Encoder
@@ -43,6 +44,17 @@ def logits(classifier: Classifier) -> Space:
 def pixels() -> Space:
     """The values of the pixels."""
     return Space("pixels", lambda x: x.float())
+
+
+def thumbnails(side: int = 16) -> Space:
+    """Averages over `side` x `side` places, without the picture's brightness and contrast: a copy stays where it is."""
+
+    def embed(x: Tensor) -> Tensor:
+        small = F.adaptive_avg_pool2d(x.float(), side).flatten(1)
+        centred = small - small.mean(1, keepdim=True)
+        return centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+    return Space(f"thumbnails of {side} pixels, of one brightness and contrast", embed)
 
 
 def random_convolutions() -> Space:
