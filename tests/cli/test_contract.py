@@ -61,7 +61,7 @@ COMMANDS = {
     "serve keys add": {"--policy", "--budget", "--rate", "--burst", "--operator", "--out", "--config", "--debug"},
     "serve keys list": {"--out", "--config", "--debug"},
     "serve keys revoke": {"--out", "--config", "--debug"},
-    "serve verify": {"--out", "--config", "--debug"},
+    "serve verify": {"--out", "--head", "--noted", "--json", "--config", "--debug"},
     "reproduce": {
         *(
             "--scale",

@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 from genvet.cli import screen
 from genvet.cli.opening import opened
 from genvet.cli.options import DEBUGGING, Debugging, Device, Flag, Opening, output_folder
+from genvet.cli.serve_ledger import verify
 from genvet.core.errors import BadInput, GenVetError, Unsupported
 
 if TYPE_CHECKING:
@@ -198,24 +199,6 @@ def revoke(name: str, /, *, out: Path | None = None, common: Debugging = DEBUGGI
 
     keys.revoked(folder(out).store(), name)
     return 0
-
-
-def verify(*, out: Path | None = None, common: Debugging = DEBUGGING) -> int:
-    """Read the whole audit log, and say whether it is as it was written; exit code 1 where it is not.
-
-    Parameters
-    ----------
-    out: Path
-        The service's folder, where there are several here.
-    """
-    ready()
-    from genvet.serve.tampering import verify as look
-
-    home = folder(out)
-    found = look(home.store().engine, home.key(), home.head)
-    said = f"{found.rows} rows, all as they were written" if found.sound else f"{found.said}; {found.rows} are sound"
-    screen.out().print(said, soft_wrap=True)
-    return 0 if found.sound else 1
 
 
 def ready() -> None:

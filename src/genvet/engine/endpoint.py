@@ -26,7 +26,7 @@ from genvet.core.report import Finding, Measure, NotChecked, Scalar, Table
 from genvet.core.rng import Rng
 from genvet.core.severity import worst
 from genvet.core.technique import Probe
-from genvet.engine.exposure import EXPOSURES, weighed
+from genvet.engine.exposure import EXPOSURES, exposes, weighed
 from genvet.engine.guarding import side_by_side
 from genvet.engine.running import gift, measured
 
@@ -288,7 +288,10 @@ def _summary(findings: Sequence[Finding], plain: dict[str, Finding], used: int, 
     """What the policy costs the attacker and the honest client, on one page."""
     severity = worst(f.severity for f in findings)
     reasons = [f"{f.technique}: {f.reason}" for f in findings if f.severity is severity]
-    told = " ".join(f.summary if f.summary.endswith(".") else f"{f.summary}." for f in findings)
+    shown = sorted((one for f in findings for one in exposes(f)), key=lambda one: -one[0].rank)
+    told = "; ".join(f"{why} ({severity})" for severity, why in shown)
+    told = f"Exposed: {told}." if told else "Nothing that these attacks look for was exposed, at their power."
+    honest = " ".join(f"The honest client: {f.summary}" for f in findings if f.technique == HONEST)
     return Finding(
         technique="endpoint",
         version=1,
@@ -296,7 +299,7 @@ def _summary(findings: Sequence[Finding], plain: dict[str, Finding], used: int, 
         config={"budget": budget},
         severity=severity,
         reason="; ".join(reasons) if severity.rank else "nothing that this test counts",
-        summary=f"{used} of {budget} queries were used. {told}",
+        summary=f"{used} of {budget} queries were used. {told} {honest}".strip(),
         tables=(_costs(findings, plain),),
         queries=used,
         seed=seed,

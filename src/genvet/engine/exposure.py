@@ -56,12 +56,17 @@ EXPOSURES = (
 def weighed(finding: Finding) -> Finding:
     """The finding with the severity of what it exposes, and the reason."""
     told = list(_reasons(finding))
-    top = worst(severity for severity, _ in told)
-    why = [reason for severity, reason in told if severity is top and severity > Severity.INFO]
+    top = worst(severity for severity, _, _ in told)
+    why = [reason for severity, _, reason in told if severity is top and severity > Severity.INFO]
     return finding.model_copy(update={"severity": top, "reason": "; ".join(why) or "nothing that this test counts"})
 
 
-def _reasons(finding: Finding) -> Iterator[tuple[Severity, str]]:
+def exposes(finding: Finding) -> list[tuple[Severity, str]]:
+    """What a finding exposes, in a few words each, and how bad that is."""
+    return [(severity, why) for severity, why, _ in _reasons(finding)]
+
+
+def _reasons(finding: Finding) -> Iterator[tuple[Severity, str, str]]:
     of = {m.name: m for m in finding.measures}
     for exposure in _of(finding):
         m = of.get(exposure.measure)
@@ -74,7 +79,8 @@ def _reasons(finding: Finding) -> Iterator[tuple[Severity, str]]:
         reached = [(above, severity) for above, severity in exposure.rungs if bound >= above]
         if reached:
             above, severity = reached[-1]
-            yield severity, f"{exposure.why}: {m.name} {m.value:.3g}, at least {bound:.3g} (from {above:.3g} on)"
+            passed = "" if above < 1e-6 else f" (from {above:.3g} on)"
+            yield severity, exposure.why, f"{exposure.why}: {m.name} {m.value:.3g}, at least {bound:.3g}{passed}"
 
 
 def _of(finding: Finding) -> list[Exposure]:

@@ -234,7 +234,7 @@ def _row(asked: Asked, runs: Sequence[tuple[str, Report]]) -> Row:
     evidence = tuple(_evidence(asked, *one) for one in found[:MOST])
     left_out = max(0, len(found) - MOST)
     shown = {"id": asked.id, "title": asked.title, "says": asked.says, "measured_by": asked.command}
-    return Row(**shown, evidence=evidence, left_out=left_out)  # type: ignore[arg-type]
+    return Row(**shown, evidence=evidence, left_out=left_out)
 
 
 def _evidence(asked: Asked, run: str, report: Report, finding: Finding) -> Evidence:

@@ -6,18 +6,15 @@ import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from torch import Tensor
 
 from genvet.core.errors import GenVetError
-from genvet.core.printable import printable
 from genvet.files.pictures import png
 from genvet.files.sounds import wav
 from genvet.serve.ledger import Ledger, Row
 from genvet.serve.reviews import Reviews
 from genvet.serve.store import Store
-from genvet.serve.tampering import Verdict
 
 CLIENTS, QUEUE, FINDINGS, LOOKED = 50, 12, 20, 400
 """Clients, held images and findings on the page; rows of the audit log that findings are looked for in."""
@@ -134,16 +131,6 @@ def _standing_out(rows: list[Row]) -> Iterator[Noted]:
             yield Noted(row.id, row.at[:19].replace("T", " "), row.kind, who, said + asked)
 
 
-def verified(verdict: Verdict) -> tuple[bool, str]:
-    """What a look at the whole log came to, in words."""
-    if not verdict.sound:
-        return False, f"Tampered with: {verdict.done}, first at row {verdict.first}. {verdict.said}."
-    again = ", ".join(map(str, verdict.begun[1:]))
-    joined = f" Heads were begun again at {again}: machines that joined, or heads that were gone." * bool(again)
-    lag = f" {verdict.lag} rows were written and not yet witnessed." * bool(verdict.lag)
-    return True, f"Sound: {verdict.rows} rows, each as it was written.{lag}{joined}"
-
-
 def _shown(x: Tensor, rate: int) -> str:
     kind, data = ("audio/wav", wav(x, rate)) if x.ndim == 2 else ("image/png", png(x))
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
@@ -151,8 +138,3 @@ def _shown(x: Tensor, rate: int) -> str:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
-
-
-def facts(about: Mapping[str, Any]) -> dict[str, str]:
-    """What is served, for a reader."""
-    return {printable(key, 60): printable(value, 300) for key, value in about.items()}

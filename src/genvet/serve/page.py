@@ -26,7 +26,7 @@ from markupsafe import Markup
 from genvet.core.errors import GenVetError
 from genvet.core.printable import printable
 from genvet.serve import keys, sessions
-from genvet.serve.desk import CLIENTS, Desk, verified
+from genvet.serve.desk import CLIENTS, Desk
 from genvet.serve.problems import Problem
 from genvet.serve.sessions import LASTING, Session
 from genvet.serve.tampering import verify
@@ -141,9 +141,10 @@ def _verified(desk: Desk) -> tuple[bool, str]:
     if desk.ledger is None:
         raise Problem(404, "there is no audit log")
     try:
-        return verified(verify(desk.store.engine, desk.ledger.key, desk.ledger.witness.path))
+        found = verify(desk.store.engine, desk.ledger.key, desk.ledger.witness.path)
     except GenVetError as error:
         return False, error.message
+    return found.sound, str(found)
 
 
 async def _session(desk: Desk, request: Request) -> Session | None:

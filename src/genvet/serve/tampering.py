@@ -47,6 +47,15 @@ class Verdict:
         """Sound rows that no head has witnessed: what a crash between a commit and the head leaves."""
         return max(0, self.rows - self.seen) if self.sound else 0
 
+    def __str__(self) -> str:
+        """In words."""
+        if not self.sound:
+            return f"Tampered with: {self.done}, first at row {self.first}. {self.said}."
+        lag = f" {self.lag} rows were written and not yet witnessed." * bool(self.lag)
+        again = ", ".join(map(str, self.begun[1:]))
+        joined = f" Heads were begun again at {again}: machines that joined, or heads that were gone." * bool(again)
+        return f"Sound: {self.rows} rows, each as it was written.{lag}{joined}"
+
 
 def verify(engine: Engine, key: bytes, head: Path, also: Sequence[Head] = ()) -> Verdict:
     """Read all rows by their numbers; `also` are heads of other machines, or ends that were noted down elsewhere.
@@ -75,7 +84,7 @@ def verify(engine: Engine, key: bytes, head: Path, also: Sequence[Head] = ()) ->
             end = Head(number, row.mac)
             begun += [number] if row.kind == BEGUN else []
     if len(heads) == len(also):
-        return told("head", None, f"no slot of {printable(head)} is one that this key sealed")
+        return told("head", end.count, f"no slot of {printable(head)} is one that this key sealed")
     if end.count < seen:
         first, missing = end.count + 1, seen - end.count
         return told("truncated", first, f"{missing} rows that a head saw are missing at the end, from row {first} on")
