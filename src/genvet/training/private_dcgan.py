@@ -63,11 +63,15 @@ class PrivateDCGAN(Promising, Adversarial, Recipe):
         steps = self.affordable(len(x), noise)
         with rng.fork("weights").seeded():
             generator = self.fresh(x)
-            critic, replaced = mended(dcgan.critic(self.capacity, x.shape[2], x.shape[1]))
+            critic, replaced = self.opponent(x)
         duel = PrivateDuel(self, generator, critic, x, rng, noise)
         losses, told = run(duel, self, steps, x, rng)
         calibrate(duel.averaged, generator, rng)
         return kept(self, duel.trained(losses, told), duel.shield, replaced, steps)
+
+    def opponent(self, x: Tensor) -> tuple[nn.Module, tuple[str, ...]]:
+        """The critic, and what was replaced in it."""
+        return mended(dcgan.critic(self.capacity, x.shape[2], x.shape[1]))
 
     def noised(self) -> str:
         told = super().noised()

@@ -67,31 +67,46 @@ class Shield:
         self._afford(number + 1)
         n, pool = len(self.images[0]), len(fakes[0])
         drawn = self.rng.fork("images").block(number)
-        rows = (torch.rand(n, generator=drawn) < self.rate).nonzero()[:, 0]
+        rows = (torch.rand(n, generator=drawn) < self.rate).nonzero()[:, 0].to(self.images[0].device)
         # Each image has a sample of its own drawn for it from a pool that does not depend on who takes part: were they
         # paired in order, or made together behind a batch norm, one image more would change the others' pairs.
-        picked = torch.randint(pool, (n,), generator=drawn)[rows]
-        rows, picked = rows.to(self.images[0].device), picked.to(self.images[0].device)
-        real, fake = seen(self.images[0][rows]), seen(fakes[0])[picked]
-        records = (real, fake, *(t[rows] for t in self.images[1:]), *(t[picked] for t in fakes[1:]))
-        found = clipped(
-            self.critic, self.loss, records, self.spending.norm.float(), self.recipe.clipping, self.recipe.together
-        )
+        picked = torch.randint(pool, (n,), generator=drawn).to(self.images[0].device)
+        shown = (seen(fakes[0]), *fakes[1:])
+        found = self.summed(self.pairs(rows, picked[rows], shown, seen))
+        self.noised(found)
+        self.released(shown, picked)
         self.move(found, len(rows), optimiser)
         return found.loss / max(len(rows), 1)
 
+    def pairs(self, rows: Tensor, picked: Tensor, fakes: Fakes, seen: Seen) -> tuple[Tensor, ...]:
+        """Images of these rows, each with its sample; and the labels of both, where there are any."""
+        beside = (*(t[rows] for t in self.images[1:]), *(t[picked] for t in fakes[1:]))
+        return seen(self.images[0][rows]), fakes[0][picked], *beside
+
+    def summed(self, records: tuple[Tensor, ...]) -> Clipped:
+        """The clipped gradients of these pairs."""
+        norm, together = self.spending.norm.float(), self.recipe.together
+        return clipped(self.critic, self.loss, records, norm, self.recipe.clipping, together)
+
+    def parted(self) -> tuple[float, float]:
+        """The noise of the sum, in norms, and that of the count, which is of no account where the norm stays."""
+        noise = float(self.spending.noise)
+        return parted_noise(noise, self.recipe.batch) if self.recipe.clipping == "adaptive" else (noise, 0.0)
+
+    def noised(self, found: Clipped) -> None:
+        """Noise on the sum, over the batch that is expected: how many there were is nobody's business."""
+        add_noise(self.critic, found.sums, self.parted()[0] * float(self.spending.norm), self.recipe.batch)
+
+    def released(self, fakes: Fakes, picked: Tensor) -> None:
+        """Called when the noisy gradients are there, which anybody may see, with each image's place in the pool."""
+
     def move(self, found: Clipped, count: int, optimiser: torch.optim.Optimizer) -> None:
-        """Noise, and a step down the sum over the batch that is expected: how many there were is nobody's business."""
-        noise, norm = float(self.spending.noise), float(self.spending.norm)
-        adaptive = self.recipe.clipping == "adaptive"
-        summed, counted = parted_noise(noise, self.recipe.batch) if adaptive else (noise, 0.0)
-        add_noise(self.critic, found.sums, summed * norm, self.recipe.batch)
+        """A step down the noisy gradients, and one of the norm where it adapts."""
         optimiser.step()
-        if adaptive:
-            told = counted * torch.randn((), device=found.within.device)
-            self.spending.norm.copy_(
-                adapted(self.spending.norm, found.within, count, self.recipe.batch, self.recipe.quantile, told)
-            )
+        if self.recipe.clipping == "adaptive":
+            told = self.parted()[1] * torch.randn((), device=found.within.device)
+            batch, quantile = self.recipe.batch, self.recipe.quantile
+            self.spending.norm.copy_(adapted(self.spending.norm, found.within, count, batch, quantile, told))
         self.spending.steps.add_(1)
 
     def _afford(self, steps: int) -> None:

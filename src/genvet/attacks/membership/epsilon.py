@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from genvet.attacks.membership.records import Exposing, Records
 from genvet.core.data import Critic
@@ -85,7 +87,7 @@ class Audited(Result):
             )
         for name, way in self.ways.items():
             most = max(way, key=lambda g: g.epsilon)
-            key = name.removeprefix("the ").replace("'s ", "-").replace(" ", "-")
+            key = name.removeprefix("the ").replace("'s ", "-").replace(", ", "-").replace(" ", "-")
             made.append(Measure(name=f"epsilon-least.{key}", value=most.epsilon, note=f"by {name}", n=most.guessed))
         return tuple(made)
 
@@ -137,15 +139,18 @@ class Epsilon(Probe):
         if abs(cohort.members - n / 2) > 2 * n**0.5:
             got = f"{cohort.members} of {n}"
             raise BadInput("the canaries did not take part by a fair coin", expected="about half of them", got=got)
-        scores = {}
+        scores: dict[str, Tensor] = {}
         if given.critic is not None:
             scores[CRITIC] = scores_of(given.critic, x, self.batch)
         if self.samples:
             scores[NEAREST] = -nearest_samples(target, x, pixels(), self.samples, rng.fork("samples")).distance
         if not scores or not self.shares:
             raise BadInput("nothing to guess by", expected="--critic, --samples above 0, or both; and --shares")
-        level = LEVEL / (len(scores) * len(self.shares))
-        inside = cohort.inside
+        return self.audited(scores, cohort.inside, rng, self.samples if NEAREST in scores else 0)
+
+    def audited(self, scores: Mapping[str, Tensor], inside: Tensor, rng: Rng, asked: int = 0) -> Audited:
+        """What guesses by these scores prove, (n,) each, of canaries that took part where `inside`, (n,)."""
+        level, n = LEVEL / (len(scores) * len(self.shares)), len(inside)
         ways = {
             name: [
                 guesses(torch.as_tensor(score).cpu(), inside, max(2, round(share * n)), self.delta, level, rng)
@@ -153,7 +158,5 @@ class Epsilon(Probe):
             ]
             for name, score in scores.items()
         }
-        asked = self.samples if NEAREST in scores else 0
-        return Audited(
-            ways=ways, members=cohort.members, canaries=n, delta=self.delta, claimed=self.claimed, asked=asked
-        )
+        members = int(inside.sum())
+        return Audited(ways=ways, members=members, canaries=n, delta=self.delta, claimed=self.claimed, asked=asked)

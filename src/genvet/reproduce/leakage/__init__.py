@@ -7,5 +7,7 @@ TABLES: dict[str, str] = {
     "outliers": "outliers.Outliers",
     "shadow": "shadow.Shadows",
     "factors": "factors.Factors",
+    "dp": "dp.DP",
+    "epsilon-audit": "epsilon_audit.EpsilonAudit",
 }
 """Module and class of each table, by the name that the command line knows it by."""

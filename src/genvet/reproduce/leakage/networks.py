@@ -143,13 +143,13 @@ def records(data: Path, target: Learned, others: int) -> Held:
 
 
 def _order(data: Path, name: Data, seed: int, classes: int) -> Tensor:
-    labels = _labelled(data, name).labels
+    labels = labelled(data, name).labels
     rows = torch.randperm(len(labels), generator=Rng(seed, f"leakage/{name}").block())
     return rows[labels[rows] < classes] if classes else rows
 
 
 def _x(data: Path, name: Data) -> Tensor:
-    return _labelled(data, name).x
+    return labelled(data, name).x
 
 
 def _some(data: Path, name: Data, rows: Tensor) -> Images:
@@ -171,7 +171,7 @@ def _critic(path: Path) -> Critic:
 
 
 @lru_cache(maxsize=2)
-def _labelled(data: Path, name: Data) -> Labelled:
+def labelled(data: Path, name: Data) -> Labelled:
     path = data / FILES[name]
     if not path.exists():
         raise BadInput(f"there is no {path}", hint="--data names a folder that holds mnist/ and fashion_mnist/")
