@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -224,3 +225,39 @@ def test_the_private_recipe_is_chosen_by_its_options() -> None:
     assert first("train", "stylegan2", "--noise=1") == "private_stylegan2" and first("stylegan2") == "stylegan2"
     assert first("train", "classifier", "--epsilon=8") == "private" and first("classifier") == "classifier"
     assert recipe_for("dcgan").name() == "adversarial"
+
+
+def test_a_lazy_penalty_is_in_its_turn_of_the_clipped_loss() -> None:
+    from genvet.training.shield import Shield
+
+    recipe = PrivateDCGAN(**SMALL)
+    shield = Shield(recipe, dcgan.critic(2, 8, 1).eval(), (images().x,), Rng(1), 1.0, gamma=5.0, every=3)
+    weights = {name: weight.detach() for name, weight in shield.critic.named_parameters()}
+    real, fake, told = images(1).x[0], -images(1).x[0], []
+    for number in range(4):
+        shield.spending.steps.fill_(number)
+        told.append(float(shield.loss(weights, real, fake)))
+    assert told[0] == told[3] > told[1] == told[2], "one step in three"
+    once = float(pair_loss(shield.critic, 5.0)(weights, real, fake)) - told[1]
+    assert told[0] - told[1] == pytest.approx(3 * once, rel=1e-3)
+
+
+def test_a_private_generator_by_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from genvet.cli.app import run
+
+    monkeypatch.chdir(tmp_path)
+    np.savez("faces.npz", images=((images().x + 1) * 127).byte().numpy()[:, 0])
+    knobs = "--noise 1 --steps 2 --batch 8 --capacity 2 --latent 4 --delta 0.001 --accountant rdp --every 1 --out o"
+    assert run(["train", "dcgan", "--data", "faces.npz", *knobs.split()]) == 0
+    said = capsys.readouterr().err
+    assert "step 1:" in said and "epsilon" in said and "can be guessed" in said
+    metadata = read("o/generator.safetensors").metadata
+    told = json.loads(metadata["genvet.training"])
+    assert told["recipe"] == "private_dcgan" and told["privacy"]["epsilon"] > 0 and "seed" not in told
+    assert "genvet.quality" not in metadata, "measured on the data without noise"
+    report = json.loads(Path("o/report.json").read_text())
+    (epsilon,) = (m for m in report["findings"][0]["measures"] if m["name"] == "epsilon")
+    assert "one image added or removed" in epsilon["note"]
+    assert any(figure["title"] == "The budget" for figure in report["findings"][0]["figures"])

@@ -89,7 +89,7 @@ class PrivateStyleDuel(StyleDuel):
         super().__init__(recipe, generator, critic, x, labels, rng)
         self.private, self.classes = recipe, generator.latent.classes
         images = (x,) if labels is None else (x, F.one_hot(labels, self.classes).float())
-        self.shield = Shield(recipe, self.D, images, rng, noise, recipe.gamma)
+        self.shield = Shield(recipe, self.D, images, rng, noise, recipe.gamma, recipe.r1_every)
         self.networks = {name: net for name, net in self.networks.items() if name != "overfit"}
         self.networks |= {"spending": self.shield.spending}
 

@@ -16,7 +16,7 @@ from genvet.training.team import team
 ADJACENCY = "one image added or removed"
 HOLDS = (
     "against whoever does not know the seed and has not seen losses or checkpoints; the number of images is taken for "
-    "known; weights that the training began with must have seen none of them"
+    "known; weights that the training began with must have seen none of them; random numbers are not cryptographic"
 )
 
 

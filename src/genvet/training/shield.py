@@ -52,12 +52,18 @@ class Shield:
         rng: Rng,
         noise: float,
         gamma: float = 0.0,
+        every: int = 1,
     ) -> None:
-        """`images` (n, c, h, w), and their one-hot labels where there are any; `gamma` is the weight of R1."""
+        """`images` (n, c, h, w), and their one-hot labels where there are any.
+
+        `gamma` is the weight of R1, which is part of the loss in one of `every` steps, so many times as strong.
+        """
         self.recipe, self.critic, self.images, self.rng = recipe, critic, images, rng
         self.rate = recipe.batch / len(images[0])
         self.spending = Spending(noise, self.rate, recipe.clip).to(images[0].device)
-        self.loss = pair_loss(critic, gamma, len(images) > 1)
+        labelled = len(images) > 1
+        self.every, self.lazy = every, pair_loss(critic, gamma * every, labelled)
+        self.plain = pair_loss(critic, 0.0, labelled)
         self._course: Course | None = None
         self._planned = 0
 
@@ -77,6 +83,11 @@ class Shield:
         self.released(shown, picked)
         self.move(found, len(rows), optimiser)
         return found.loss / max(len(rows), 1)
+
+    @property
+    def loss(self) -> Loss:
+        """That of this step."""
+        return self.plain if int(self.spending.steps) % self.every else self.lazy
 
     def pairs(self, rows: Tensor, picked: Tensor, fakes: Fakes, seen: Seen) -> tuple[Tensor, ...]:
         """Images of these rows, each with its sample; and the labels of both, where there are any."""
