@@ -15,7 +15,6 @@ KIND = "application/problem+json"
 AWAY, FULL = 5, 30
 """Seconds after which to try again where the database cannot be reached, and where its disk is full."""
 STATUS: dict[type[GenVetError], int] = {
-    Tampered: 503,
     BudgetSpent: 402,
     Refused: 451,
     AccessDenied: 403,
@@ -74,6 +73,12 @@ def busy(wait: float = 1.0) -> Problem:
 
 
 def told(error: GenVetError) -> Problem:
-    """An error of ours, which is written for people, as a problem."""
+    """An error of ours, which is written for people, as a problem; of our own files clients are told nothing.
+
+    >>> told(Tampered("the head /srv/genvet/ledger.head is gone")).detail
+    'the audit log is not as it was left: nothing is answered until somebody has looked'
+    """
+    if isinstance(error, Tampered):
+        return Problem(503, "the audit log is not as it was left: nothing is answered until somebody has looked")
     kinds = (status for kind, status in STATUS.items() if isinstance(error, kind))
     return Problem(next(kinds, 422 if isinstance(error, BadInput) else 500), error.message, hint=error.hint)
