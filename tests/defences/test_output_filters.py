@@ -80,7 +80,7 @@ def stood(guard: Protecting, kind: type[Any] = Given, budget: int | None = None,
     return guard(generator().seen_as(Queries, budget), given(kind, **more), Rng(3))  # type: ignore[operator, no-any-return]
 
 
-Z = Latent(6).sample(0, 400, Rng(5))
+Z = Latent(6).sample(0, 200, Rng(5))
 COPIED = Z[:, 0] > 1
 
 
@@ -98,8 +98,10 @@ def test_a_threshold_is_wrong_as_often_as_is_said() -> None:
 
 
 def test_too_few_null_images_are_refused_with_the_number_needed() -> None:
-    with pytest.raises(BadInput, match="expected 999 or more; got 300"):
+    with pytest.raises(BadInput, match="expected 1998 or more; got 300"):
         stood(Phash(rate=0.001))
+    with pytest.raises(BadInput, match="expected 999 or more; got 300"):
+        stood(Phash(rate=0.001, local=False))
     assert cut_at(torch.arange(99.0), 0.01).value == 0 and needed(0.01) == 99
     with pytest.raises(BadInput, match="99 or more"):
         cut_at(torch.arange(98.0), 0.01)
@@ -122,6 +124,21 @@ def test_ssim_at_the_best_shift_is_the_largest_of_all_shifts() -> None:
     assert shifted_ssim(x, t, 2)[0] > 0.999 > 0.9 > shifted_ssim(x, t, 0)[0]
 
 
+def test_a_plain_image_does_not_set_the_threshold_for_all_others() -> None:
+    """Held against what is usual around each protected image, copies of others are known that are not else."""
+    crowd = PROTECTED[:1] + 0.02 * torch.randn(300, 1, SIDE, SIDE, generator=torch.manual_seed(4))
+    plain = images(torch.cat([UNSEEN, crowd[:60]])[torch.randperm(360, generator=torch.manual_seed(0))])
+    copies = (PROTECTED[1:] + 0.05 * torch.randn(39, 1, SIDE, SIDE, generator=torch.manual_seed(6))).clamp(-1, 1)
+    known = {}
+    for local in (True, False):
+        view = Embedding(space="pixels", local=local)(
+            generator().seen_as(Queries), Spaced(images(PROTECTED), plain), Rng(0)
+        )
+        known[local] = view.near(copies).float().mean()
+        assert view.near(crowd[60:]).float().mean() < 0.1, "who is ordinary there is let through"
+    assert known[True] > 0.9 and known[False] < 0.1
+
+
 def test_every_index_finds_what_a_loop_over_all_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where protected images come in several chunks."""
     monkeypatch.setattr("genvet.nets.protected.ROWS", 16)
@@ -140,7 +157,7 @@ def test_every_index_finds_what_a_loop_over_all_finds(monkeypatch: pytest.Monkey
     assert torch.allclose(whole.distance.double(), exact.amin(1)) and torch.equal(whole.which, exact.argmin(1))
     rounded = Embedded(PROTECTED, space, whole=False)
     assert (rounded.nearest(x).distance - whole.distance).abs().max() < 0.05 * whole.distance.mean()
-    assert rounded.bytes_each == 128 and Hashes(PROTECTED).bytes_each == 16
+    assert rounded.bytes_each == 132 and Hashes(PROTECTED).bytes_each == 20
 
 
 def test_what_is_no_picture_is_held_back() -> None:
@@ -163,7 +180,7 @@ def test_copies_are_held_back_and_little_else(guard: Protecting, kind: type[Any]
     assert bool(blocked[COPIED].all()), "planted copies"
     assert blocked[Z[:, 0] < 0.9].float().mean() < 0.06, "pictures of its own"
     assert reply.owner.tolist() == (~blocked).nonzero().flatten().tolist() and len(reply.images) == len(reply.owner)
-    assert view.used == 400 and view.left is None
+    assert view.used == 200 and view.left is None
     with pytest.raises(Refused, match="not answered"):
         view(Z)
     assert len(view.sample(50, Rng(1))) == 50
@@ -176,7 +193,7 @@ def test_the_null_may_be_the_generators_own_outputs() -> None:
     assert bool(blocked[COPIED].all()) and blocked[~COPIED].float().mean() < 0.1
     many = Spaced(images(torch.cat([PROTECTED, drawings(500, 9)])), images(UNSEEN[:120]))
     with pytest.raises(BadInput, match="expected 499 or more"):  # 540 of 120 at a time: a fifth of the rate each
-        Embedding(null="outputs", outputs=400)(generator().seen_as(Queries), many, Rng(0))
+        Embedding(null="outputs", outputs=400, local=False)(generator().seen_as(Queries), many, Rng(0))
 
 
 def test_resampling_answers_with_other_latents_and_the_same_ones_each_time() -> None:
@@ -191,12 +208,12 @@ def test_resampling_answers_with_other_latents_and_the_same_ones_each_time() -> 
 
 
 def test_resampling_that_nobody_pays_for_is_a_block() -> None:
-    view = stood(Phash(mode="resample"), budget=400)
+    view = stood(Phash(mode="resample"), budget=200)
     reply = view.ask(Z)
     assert bool((reply.status == 1).equal(stood(Phash()).ask(Z).status == 1)) and view.left == 0
     with pytest.raises(BudgetSpent):
         view.ask(Z[:1])
-    assert view.used == 400
+    assert view.used == 200
 
 
 @pytest.mark.parametrize("change", ["blur", "noise"])
@@ -229,7 +246,7 @@ def test_of_several_images_a_query_all_must_be_far() -> None:
     reply = filtered.ask(Z)
     assert bool((reply.status[COPIED | (-Z[:, 0] > 1)] == 1).all()) and torch.bincount(reply.owner).max() == 2
     resampled = Phash(mode="resample")(view, given(), Rng(0)).ask(Z)
-    assert bool((resampled.status == 0).all()) and torch.equal(resampled.owner, torch.arange(400).repeat_interleave(2))
+    assert bool((resampled.status == 0).all()) and torch.equal(resampled.owner, torch.arange(200).repeat_interleave(2))
 
 
 # Networks of one's own
@@ -335,7 +352,7 @@ def test_without_unseen_images_a_threshold_must_be_said() -> None:
 
 def test_hashes_that_tell_nothing_apart_are_refused() -> None:
     """Where unseen images have a protected one's bits, no threshold holds back a copy at that rate."""
-    same = images(UNSEEN[:100] * 0 + torch.linspace(-0.9, 0.9, 100).view(-1, 1, 1, 1))
+    same = images(UNSEEN[:200] * 0 + torch.linspace(-0.9, 0.9, 200).view(-1, 1, 1, 1))
     with pytest.raises(BadInput, match="as near as copies"):
         Phash()(generator().seen_as(Queries), Given(images(torch.zeros(3, 1, SIDE, SIDE) - 0.95), same), Rng(0))
 

@@ -49,6 +49,14 @@ class Index(ABC):
     """Protected images."""
     pictures: bool = False
     """Whether it holds the images themselves."""
+    scale: Tensor
+    """How near ordinary images come to each of the protected ones, (m,): 1 where that is not told."""
+
+    def scaled(self, scale: Tensor) -> Index:
+        """The same, with distances as shares of what is usual around each protected image."""
+        self.scale = scale.float()
+        self.unit = f"{self.unit}, over what is usual around that image"
+        return self
 
     def nearest(self, x: Tensor) -> Near:
         """The nearest of them to each of the images x (n, *shape), on the CPU."""
@@ -71,7 +79,7 @@ class Index(ABC):
     @property
     def bytes_each(self) -> float:
         """Of memory, for each protected image."""
-        return sum(t.numel() * t.element_size() for t in self.held()) / self.size
+        return sum(t.numel() * t.element_size() for t in (*self.held(), self.scale)) / self.size
 
 
 class Structural(Index):
@@ -83,6 +91,7 @@ class Structural(Index):
     def __init__(self, x: Tensor, reach: int, candidates: int) -> None:
         self._x = octets(x)
         self._reach, self._candidates, self.size = reach, min(candidates, len(x)), len(x)
+        self.scale = torch.ones(len(x))
         self._rows = torch.cat([_coarse(part).mul(127).round().to(torch.int8) for part in x.split(ROWS)])
 
     def held(self) -> tuple[Tensor, ...]:
@@ -93,21 +102,18 @@ class Structural(Index):
         likely = self._likely(x)
         pairs = pictures(self._x[likely.flatten()])
         alike = shifted_ssim(x.repeat_interleave(k, 0), pairs, self._reach).view(n, k)
-        best = alike.max(1)
-        return Near(1 - best.values, likely.gather(1, best.indices[:, None])[:, 0])
+        best = ((1 - alike) / self.scale[likely]).min(1)
+        return Near(best.values, likely.gather(1, best.indices[:, None])[:, 0])
 
     def _likely(self, x: Tensor) -> Tensor:
         """The few (n, k) that correlate best with the outputs, coarsely and at the best of nine shifts."""
         places = [-self._reach, 0, self._reach] if self._reach else [0]
         moved = torch.cat([_coarse(shifted(x, i, j)) for i in places for j in places])
-        value, index = torch.full((len(x), 0), 0.0), torch.empty((len(x), 0), dtype=torch.long)
+        best = _Best(len(x), self._candidates)
         for start, rows in _chunks(self._rows):
-            alike = (moved @ rows.float().T).view(-1, len(x), len(rows)).amax(0)
-            top = alike.topk(min(self._candidates, len(rows)), dim=1)
-            value, index = torch.cat([value, top.values], 1), torch.cat([index, top.indices + start], 1)
-            kept = value.topk(min(self._candidates, value.shape[1]), dim=1)
-            value, index = kept.values, index.gather(1, kept.indices)
-        return index
+            alike = (moved @ rows.float().T).view(-1, len(x), len(rows)).amax(0) / 127
+            best.offer((1 - alike) / self.scale[start : start + ROWS], start)
+        return best.which
 
 
 class Hashes(Index):
@@ -119,6 +125,7 @@ class Hashes(Index):
     def __init__(self, x: Tensor) -> None:
         self._rows = torch.cat([packed(hashed(part)) for part in x.split(ROWS)])
         self.size = len(x)
+        self.scale = torch.ones(len(x))
 
     def held(self) -> tuple[Tensor, ...]:
         return (self._rows,)
@@ -129,7 +136,7 @@ class Hashes(Index):
     def _nearest(self, x: Tensor) -> Near:
         bits, best = hashed(x).float(), _Best(len(x))
         for start, rows in _chunks(self._rows):
-            best.offer((BITS - bits @ unpacked(rows).T) / 2, start)
+            best.offer((BITS - bits @ unpacked(rows).T) / 2 / self.scale[start : start + ROWS], start)
         return best.near(x)
 
 
@@ -139,6 +146,7 @@ class Embedded(Index):
     def __init__(self, x: Tensor, space: Space, whole: bool) -> None:
         rows = torch.cat([space(part) for part in x.split(ROWS)]).float()
         self._space, self.size = space, len(x)
+        self.scale = torch.ones(len(x))
         self.unit = f"Euclidean distance in {space.name}"
         precision = "in full" if whole else "in eight bits"
         self.exposes = f"{rows.shape[1]} numbers an image, {precision}, of {space.name}"
@@ -160,10 +168,11 @@ class Embedded(Index):
         # From the middle of all, so that the product of large numbers does not drown small distances.
         middle = self._low
         for start, rows in _chunks(self._rows):
-            best.offer(squared_distances(own - middle, self._told(rows) - middle), start)
+            far = squared_distances(own - middle, self._told(rows) - middle)
+            best.offer(far / self.scale[start : start + ROWS].square(), start)
         few = self._told(self._rows[best.which.flatten()]).view(*best.which.shape, -1)
         exact = (own.double()[:, None] - few.double()).square().sum(2).sqrt()
-        nearest = exact.min(1)
+        nearest = (exact / self.scale[best.which]).min(1)
         return Near(nearest.values.float(), best.which.gather(1, nearest.indices[:, None])[:, 0])
 
 
@@ -174,6 +183,7 @@ class Felt(Index):
     def __init__(self, x: Tensor, distance: Perceptual, candidates: int) -> None:
         self._x, self._distance = octets(x), distance
         self._candidates, self.size = min(candidates, len(x)), len(x)
+        self.scale = torch.ones(len(x))
         self.unit = distance.name
         self.exposes, self.pictures = "the protected images themselves, in eight bits", True
         self._rows = torch.cat([_coarse(part).mul(127).round().to(torch.int8) for part in x.split(ROWS)])
@@ -184,10 +194,10 @@ class Felt(Index):
     def _nearest(self, x: Tensor) -> Near:
         own, best = _coarse(x), _Best(len(x), self._candidates)
         for start, rows in _chunks(self._rows):
-            best.offer(-(own @ rows.float().T), start)
+            best.offer((1 - own @ rows.float().T / 127) / self.scale[start : start + ROWS], start)
         which = best.which
         theirs = pictures(self._x[which.flatten()])
-        far = self._distance.fan(x, theirs.unflatten(0, tuple(which.shape)))
+        far = self._distance.fan(x, theirs.unflatten(0, tuple(which.shape))) / self.scale[which]
         nearest = far.min(1)
         return Near(nearest.values, which.gather(1, nearest.indices[:, None])[:, 0])
 
@@ -197,7 +207,7 @@ class Mirrored(Index):
 
     def __init__(self, index: Index) -> None:
         self._index, self.unit, self.exposes, self.size = index, index.unit, index.exposes, index.size
-        self.pictures = index.pictures
+        self.pictures, self.scale = index.pictures, index.scale
 
     def held(self) -> tuple[Tensor, ...]:
         return self._index.held()

@@ -18,7 +18,7 @@ from genvet.core.queries import Queries
 from genvet.core.report import Measure
 from genvet.core.rng import Rng
 from genvet.core.technique import Technique
-from genvet.maths.held_out import Cut, cut_at, cut_given
+from genvet.maths.held_out import Cut, cut_at, cut_given, needed
 from genvet.maths.overlap import overlap
 from genvet.nets.between import first_each
 from genvet.nets.dodging import around, consistent
@@ -28,6 +28,8 @@ from genvet.nets.undoing import Knowing, deblurred, denoised
 
 PART = 256
 """Outputs at once, where the null is the generator's own."""
+PARTS = 4
+"""Of the unseen images that tell what is usual around a protected one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,8 @@ class Filter(Technique):
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Of unseen images that may be blocked: the threshold follows from it."""
     threshold: float | None = None
-    """Block what is nearer than this, in the filter's own unit, instead; unseen images then tell what that costs."""
+    """Block what is nearer than this, in the filter's own unit, instead; unseen images then tell how often it is
+    wrong."""
     mode: Mode = "block"
     """Block what is too near, answer with the image of another latent, or change the image until it is far enough."""
     tries: Annotated[int, Field(ge=1, le=1000)] = 8
@@ -91,6 +94,9 @@ class Protecting(Filter):
     """How near is ordinary: unseen images to the protected ones, or the generator's own outputs to unseen images."""
     outputs: Annotated[int, Field(ge=10, le=10_000_000)] = 1000
     """Outputs of that null, which are made before the filter stands."""
+    local: bool = True
+    """Hold each distance against what is usual around that protected image, as half of the unseen images tell it: a
+    plain picture has near neighbours that are no copies, and would set the threshold for all others."""
     mirrored: bool = False
     """Look at the mirror image of each output as well; it takes twice as long."""
 
@@ -101,18 +107,39 @@ class Protecting(Filter):
     def stood(self, view: Queries, given: Any, rng: Rng) -> Filtered:
         """The filter before a view, with the threshold that its null gives."""
         protected, unseen = checked(given, view.shape)
-        index = self._index(protected, given)
-        cut = self._cut(view, index, unseen, given, rng)
+        usual, unseen = self._usual(unseen, rng)
+        index = self._index(protected, usual, given)
+        cut = self._cut(view, index, usual, unseen, given, rng)
         if cut.rate is not None and cut.value <= 0:
             what = f"{cut.n} ordinary images tell copies from others at no distance: {cut.rate:g} are as near as copies"
             raise BadInput(what, hint="ask for a higher rate, or take a filter that sees more")
         return self.standing(view, lambda x: index.nearest(x).distance, cut, rng, index)
 
-    def _index(self, x: Tensor, given: Any) -> Index:
+    def _usual(self, unseen: Tensor | None, rng: Rng) -> tuple[Tensor | None, Tensor | None]:
+        """The unseen images in two: what tells how near is usual, where that is asked for, and the null."""
+        if unseen is None or self.threshold is not None or not self.local:
+            return None, unseen
+        least = 2 * needed(self.rate)
+        if len(unseen) < least:
+            what = f"too few unseen images for a false-block rate of {self.rate:g}"
+            hint = "half of them tell what is usual around each protected image; with --no-local, all are the null"
+            raise BadInput(what, expected=f"{least} or more", got=str(len(unseen)), hint=hint)
+        drawn = torch.randperm(len(unseen), generator=rng.fork("halves").block())
+        half = len(unseen) // 2
+        return unseen[drawn[:half]], unseen[drawn[half:]]
+
+    def _index(self, x: Tensor, usual: Tensor | None, given: Any) -> Index:
         index = self.index(x, given)
+        if usual is not None:
+            # The mean of a few nearest ones, each among others, is steadier than the nearest of all.
+            nearest = [self.index(part, given).nearest(x).distance for part in usual.tensor_split(PARTS) if len(part)]
+            scale = torch.stack(nearest).mean(0)
+            index = index.scaled(scale.clamp_min(1e-3 * float(scale.mean()) + 1e-12))
         return Mirrored(index) if self.mirrored else index
 
-    def _cut(self, view: Queries, index: Index, unseen: Tensor | None, given: Any, rng: Rng) -> Cut:
+    def _cut(
+        self, view: Queries, index: Index, usual: Tensor | None, unseen: Tensor | None, given: Any, rng: Rng
+    ) -> Cut:
         if unseen is None:
             if self.threshold is None:
                 hint = "or set a threshold yourself: then nobody knows how often it is wrong"
@@ -125,7 +152,7 @@ class Protecting(Filter):
         # A nearest one of more is nearer: as many are compared at a time as are protected, or the rate is shared out.
         parts = -(-index.size // len(unseen))
         theirs = unseen[torch.randperm(len(unseen), generator=rng.fork("unseen").block())[: -(-index.size // parts)]]
-        beside = self._index(theirs, given)
+        beside = self._index(theirs, usual, given)
         latents, labels = rng.fork("outputs"), view.latent.labels
         starts = range(0, self.outputs, PART)
         spans = [(start, min(start + PART, self.outputs)) for start in starts]
