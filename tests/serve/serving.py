@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from fastapi import FastAPI
 from torch import nn
@@ -17,6 +18,7 @@ from genvet.core.classifier import Classifier
 from genvet.core.generator import Generator
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
+from genvet.remote import KEY
 from genvet.serve import keys, logs
 from genvet.serve.app import build
 from genvet.serve.ledger import Ledger
@@ -103,3 +105,16 @@ def live(folder: Path, model: Any = None, **how: Any) -> Iterator[tuple[Served, 
     """The same behind a socket, and its address."""
     with serving(folder, model, **how) as served, running(served.app) as url:
         yield served, url
+
+
+class keyed:  # noqa: N801 - reads as a word
+    """The client's key in the environment, where the client looks for it."""
+
+    def __init__(self, served: Served) -> None:
+        self.patch, self.key = pytest.MonkeyPatch(), served.key
+
+    def __enter__(self) -> None:
+        self.patch.setenv(KEY, self.key)
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.undo()

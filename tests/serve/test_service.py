@@ -17,7 +17,7 @@ pytest.importorskip("fastapi", reason="needs the extra `serve`")
 import httpx
 import torch
 from safetensors.torch import load, save
-from serving import DIM, SHAPE, Served, classifier, generator, live, serving
+from serving import DIM, SHAPE, Served, classifier, generator, keyed, live, serving
 
 from genvet.core.errors import AccessDenied, BudgetSpent
 from genvet.core.queries import Queries, Samples
@@ -169,19 +169,6 @@ def test_a_service_that_draws_itself_takes_no_latents(tmp_path: Path) -> None:
         assert first.shape == (70, *SHAPE) and len(first.flatten(1).unique(dim=0)) == 70
         assert torch.equal(first, view.sample(70, Rng(1))) and not torch.equal(first, view.sample(70, Rng(2)))
         assert served.store.clients()[0].used == 140
-
-
-class keyed:  # noqa: N801 - reads as a word
-    """The client's key in the environment, where the client looks for it."""
-
-    def __init__(self, served: Served) -> None:
-        self.patch, self.key = pytest.MonkeyPatch(), served.key
-
-    def __enter__(self) -> None:
-        self.patch.setenv(KEY, self.key)
-
-    def __exit__(self, *_: object) -> None:
-        self.patch.undo()
 
 
 def test_the_client_is_a_view_like_any_other(tmp_path: Path) -> None:
@@ -357,3 +344,54 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path, monkeypatc
             while not served.service.waiting:
                 time.sleep(0.01)
         assert asked.result().status_code == 200
+
+
+def test_what_is_held_waits_for_a_person_and_is_collected(tmp_path: Path) -> None:
+    policy = {"latents": {"source": "client", "otherwise": "hold"}}
+    with serving(tmp_path, policy=policy) as served:
+        odd = torch.cat([z(2), 9 * z(2, 1)])
+        answer = images(served, odd, key="k")
+        told, place = load(answer.content), f"/v1/held/{answer.headers['Genvet-Held']}"
+        assert told["status"].tolist() == [0, 0, 2, 2] and told["owner"].tolist() == [0, 1]
+        assert answer.headers[LEFT] == "996" and images(served, odd, key="k").headers["Genvet-Held"] in place
+        assert load(ask(served, "GET", place).content)["status"].tolist() == [2, 2]
+        first, second = served.service.reviews.waiting()
+        served.service.reviews.decide(first.id, "approved", "boss")
+        served.service.reviews.decide(second.id, "rejected", "boss")
+        told = load(ask(served, "GET", place).content)
+        assert told["status"].tolist() == [0, 1] and torch.allclose(told["x"], generator()(odd[2:3]), atol=1e-5)
+        served.key = keys.added(served.store, "other", budget=9)
+        assert ask(served, "GET", place).status_code == 404, "another client's"
+
+
+def test_latents_that_fail_are_blocked_and_charged(served: Served) -> None:
+    told = load(images(served, torch.cat([torch.ones(1, DIM) * 4, z(2)])).content)
+    assert told["status"].tolist() == [1, 0, 0] and told["owner"].tolist() == [1, 2]
+    assert torch.allclose(told["x"], generator()(z(2)), atol=1e-6) and served.store.clients()[0].used == 3
+
+
+def test_a_full_disk_is_told_and_charges_nothing(served: Served) -> None:
+    import sqlalchemy as sa
+
+    def full(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("pragma max_page_count=1")
+
+    sa.event.listen(served.store.engine, "begin", full)
+    for i in range(400):
+        answer = images(served, z(2, i))
+        if answer.status_code != 200:
+            break
+    sa.event.remove(served.store.engine, "begin", full)
+    assert answer.status_code == 503 and "disk" in answer.json()["detail"] and "Retry-After" in answer.headers
+    assert served.store.clients()[0].used == 2 * i
+    with served.store.writing() as connection:
+        connection.exec_driver_sql("pragma max_page_count=1000000")
+    assert images(served, z(1)).status_code == 200
+
+
+def test_a_log_that_was_tampered_with_stops_the_service(served: Served) -> None:
+    images(served, z(1))
+    with served.store.writing() as connection:
+        connection.exec_driver_sql("update ledger set body = '{}', mac = zeroblob(32)")
+    answer = images(served, z(1))
+    assert answer.status_code == 503 and served.store.clients()[0].used == 1
