@@ -184,10 +184,14 @@ def of_data(dataset: Dataset, findings: Sequence[Finding], not_checked: Sequence
 
 
 def _told(findings: Sequence[Finding], otherwise: str) -> str:
-    """What each has to say, the worst first."""
+    """What stands out, the worst first; where nothing does, what each has to say, at which power."""
     ranked = sorted(findings, key=lambda f: -f.severity.rank)
-    said = [f"{str(f.severity).capitalize()}, by {f.technique}: {_sentence(f.summary)}" for f in ranked if f.reason]
-    return " ".join(said) or otherwise
+    out = [f for f in ranked if f.severity > Severity.INFO]
+    said = [f"{str(f.severity).capitalize()}, by {f.technique}: {_sentence(f.summary)}" for f in out]
+    quiet = [f for f in ranked if f not in out]
+    if out and quiet:
+        said.append(f"Nothing stands out by {', '.join(f.technique for f in quiet)}.")
+    return " ".join(said or [_sentence(f.summary) for f in quiet]) or otherwise
 
 
 def _unread(files: Sequence[NotChecked]) -> str:

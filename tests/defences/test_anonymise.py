@@ -24,6 +24,7 @@ from genvet.core.rng import Rng
 from genvet.defences.data.anonymise import Anonymise, Given
 from genvet.engine import anonymising
 from genvet.engine.anonymising import Told, anonymise
+from genvet.engine.auditing import audit
 from genvet.files import anonymised, metadata
 from genvet.files.dataset import read_dataset
 from genvet.files.pseudonyms import Pseudonyms, read_key
@@ -92,6 +93,7 @@ def test_pseudonyms_lead_nowhere_without_the_key(tmp_path: Path) -> None:
     everything = " ".join(p.relative_to(into).as_posix() for p in into.rglob("*")) + (into / "table-1.csv").read_text()
     assert not any(word in everything for word in ("Anna", "Schmidt", "Peter", "gps", "@", "example"))
     names, after = Pseudonyms(key.read_bytes()), read_dataset(into)
+    assert "data.identifier" not in {p.rule for f in audit(after, only=["tables"]).findings for p in f.proofs}
     assert set(after.classes) == {names.of("Anna_Schmidt"), names.of("Peter_Miller")}
     sheet = after.sheets[0]
     assert set(sheet.column("email")) == {names.of("a0@example.org"), names.of("a1@example.org")}

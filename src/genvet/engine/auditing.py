@@ -147,7 +147,7 @@ def _target(dataset: Dataset) -> Target:
     every = hashlib.sha256("".join(f"{item.name}\0{item.sha256}\n" for item in dataset.items).encode()).hexdigest()
     formats = [item.format for item in dataset.items]
     counts = ", ".join(f"{formats.count(kind):,} {kind}" for kind in sorted(set(formats)))
-    tables = f", {len(dataset.sheets)} tables" * bool(dataset.sheets)
+    tables = f", {len(dataset.sheets)} table{'s' * (len(dataset.sheets) > 1)}" * bool(dataset.sheets)
     others = [
         f"{sheet.name}: a table of {len(sheet.rows):,} rows, {len(sheet.columns)} columns" for sheet in dataset.sheets
     ]

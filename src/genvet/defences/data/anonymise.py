@@ -126,7 +126,7 @@ class Anonymise(Audit):
     """What is done, in this order; pictures are always written anew."""
     region: Literal["faces", "text", "whole"] = "faces"
     """What is blurred or pixelated: faces as far as they are found, which is eagerly."""
-    strength: Annotated[float, Field(gt=0, le=2)] = 0.15
+    strength: Annotated[float, Field(gt=0, le=2)] = 0.3
     """Spread of the blur, as a share of the region's shorter side."""
     cells: Annotated[int, Field(ge=1, le=256)] = 6
     """Along the shorter side of a pixelated region."""

@@ -63,7 +63,9 @@ class Copies(Result):
         if self.power:
             found.append(share("near", touched, self.looked, f"in {self.space}", chance=self.false_rate))
             found.append(Measure(name="limit", value=self.limit, note="of the distance to the tenth nearest"))
-            found += [share(f"power.{way}", hits, n, "planted copies found") for way, hits, n in self.power]
+            found += [
+                share(f"power.{way.replace(' ', '-')}", hits, n, "planted copies found") for way, hits, n in self.power
+            ]
         return tuple(found)
 
     def figures(self) -> tuple[Picture, ...]:

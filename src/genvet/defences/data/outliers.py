@@ -53,7 +53,13 @@ class Apart(Result):
     def measures(self) -> tuple[Measure, ...]:
         found = [share("outliers", self.above, len(self.names), f"in {self.space}", chance=self.rate)]
         found.append(Measure(name="limit", value=self.limit, note=f"distance to the {self.k}th nearest"))
-        return (*found, *(share(f"power.{words}", hits, n, "planted ones found") for words, hits, n in self.power))
+        return (
+            *found,
+            *(
+                share(f"power.{words.replace(' ', '-')}", hits, n, "planted ones found")
+                for words, hits, n in self.power
+            ),
+        )
 
     def figures(self) -> tuple[Picture, ...]:
         said = "The farthest first; whether they are above the limit stands below each."

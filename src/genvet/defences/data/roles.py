@@ -8,7 +8,7 @@ from typing import Literal
 
 from genvet.core.personal import traces
 
-Role = Literal["identifier", "quasi", "sensitive", "link", "other"]
+Role = Literal["identifier", "pseudonym", "quasi", "sensitive", "link", "other"]
 _WORDS: tuple[tuple[Role, str], ...] = (
     (
         "identifier",
@@ -29,6 +29,8 @@ _WORDS: tuple[tuple[Role, str], ...] = (
 )
 _LINKS = re.compile(r"(file|path|image|img|photo|picture|filename|filepath|uri|url)s?(name|path|_?id)?", re.I)
 _SPLIT = re.compile(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
+_PSEUDONYM = re.compile(r"[a-z2-7]{16}")
+"""As files.pseudonyms makes them."""
 SHOWS = 0.2
 """Share of a column's values in which an address or a number makes it one that identifies."""
 
@@ -41,6 +43,8 @@ def role(name: str, values: Sequence[str], pictures: frozenset[str]) -> Role:
     """
     words = [word.lower() for word in _SPLIT.split(name) if word]
     some = [value for value in values[:500] if value]
+    if some and all(_PSEUDONYM.fullmatch(value) for value in some):
+        return "pseudonym"
     if some and sum(value.rpartition("/")[2] in pictures for value in some) > len(some) / 2:
         return "link"
     if some and sum(any(t.kind != "day" for t in traces(v)) for v in some) >= SHOWS * len(some):

@@ -7,6 +7,8 @@ TABLES: dict[str, str] = {
     "outliers": "outliers.Outliers",
     "shadow": "shadow.Shadows",
     "factors": "factors.Factors",
+    "anonymise": "anonymise.Anonymised",
+    "filter": "filter.Filter",
     "dp": "dp.DP",
     "epsilon-audit": "epsilon_audit.EpsilonAudit",
 }
