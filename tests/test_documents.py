@@ -54,7 +54,7 @@ def test_commands(page: str) -> None:
     [
         ("scan", "inspection"),
         ("attack invert membership steal", "attack"),
-        ("audit defend guard invert", "defence"),
+        ("audit defend filter guard invert", "defence"),
         ("train private", "recipe"),
         ("study private", "study"),
     ],
