@@ -23,7 +23,20 @@ PICTURES = 4
 PLAIN = "answer"
 """The kind of the rows that tell of answers: findings where something was kept back."""
 KEPT_BACK = ("blocked", "held")
-TOLD_APART = {"kind", "by", "mark", "asked", "charged", "request", "path", "hold", "sha256", "answered", "kept"}
+TOLD_APART = {
+    "kind",
+    "by",
+    "mark",
+    "place",
+    "asked",
+    "charged",
+    "request",
+    "path",
+    "hold",
+    "sha256",
+    "answered",
+    "kept",
+}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from genvet.core.errors import BadInput
 from genvet.core.printable import printable
 from genvet.core.queries import STATUS, Reply
 from genvet.serve.problems import Problem
-from genvet.serve.store import METADATA, Store
+from genvet.serve.store import CLIENTS, METADATA, Store
 
 HELD = Table(
     "held",
@@ -187,10 +187,13 @@ class Reviews:
 
     def _note(self, connection: Connection, rows: Sequence[Row[Any]], by: str) -> None:
         """Each decision, in the audit log, in the same transaction."""
-        if self.log is not None and rows:
-            told = [{"client": row.client, "hold": row.hold, "place": row.place, "sha256": row.digest} for row in rows]
-            kinds = [{"kind": f"review.{row.decision}", "by": by} for row in rows]
-            self.log.append([one | kind for one, kind in zip(told, kinds, strict=True)], connection)
+        if self.log is None or not rows:
+            return
+        known = select(CLIENTS.c.id, CLIENTS.c.name).where(CLIENTS.c.id.in_({row.client for row in rows}))
+        names = {row.id: row.name for row in connection.execute(known)}
+        told = [{"hold": row.hold, "place": row.place, "sha256": row.digest, "by": by} for row in rows]
+        kinds = [{"kind": f"review.{row.decision}", "client": names.get(row.client, str(row.client))} for row in rows]
+        self.log.append([one | kind for one, kind in zip(told, kinds, strict=True)], connection)
 
     def _now(self, connection: Connection) -> float:
         return float(connection.execute(select(self.store.now)).scalar_one())
