@@ -87,7 +87,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chains", type=lambda text: tuple(map(int, text.split(","))), default=(2, 16, 256, 1024))
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=256)
     given = parser.parse_args(words)
     print(f"Metropolis-Hastings, {given.draws} draws a sample, {torch.get_num_threads()} threads:")
     for name, (generator, critic) in networks().items():

@@ -23,8 +23,8 @@ from genvet.maths.metropolis import Rejection, Walk, walk
 
 FEWEST = 20
 """Real samples: half of them calibrate, half test the calibration and begin the chains."""
-PART = 64
-"""Samples that the critic looks at at once: more of them leave a processor's cache, and take longer each."""
+PART = 50_000
+"""Numbers that the critic looks at at once: of more images, what lies between its layers leaves a processor's cache."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -180,9 +180,9 @@ class Calibrated:
 def scores(critic: Critic, x: Tensor) -> Tensor:
     """What the critic says of samples (n, *shape): (n,), on the CPU, its weights and its mode left as they are."""
     device = next((p.device for p in critic.module.parameters()), torch.device("cpu"))
-    before = critic.module.training
+    before, many = critic.module.training, max(16, PART // max(1, x[0].numel() if len(x) else 1))
     critic.module.eval()
     try:
-        return torch.cat([critic(part.to(device)).flatten().float().cpu() for part in x.split(PART)])
+        return torch.cat([critic(part.to(device)).flatten().float().cpu() for part in x.split(many)])
     finally:
         critic.module.train(before)
