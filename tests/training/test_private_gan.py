@@ -261,3 +261,12 @@ def test_a_private_generator_by_the_command_line(
     (epsilon,) = (m for m in report["findings"][0]["measures"] if m["name"] == "epsilon")
     assert "one image added or removed" in epsilon["note"]
     assert any(figure["title"] == "The budget" for figure in report["findings"][0]["figures"])
+
+
+def test_it_learns_what_the_images_have_in_common() -> None:
+    x = torch.full((256, 1, 8, 8), -0.8)
+    x[:, :, 2:6, 2:6] = 0.8
+    knobs = {"steps": 100, "batch": 32, "capacity": 4, "noise": 1.0, "rate": 5e-3, "average": 0.9}
+    recipe = PrivateDCGAN(**{**SMALL, **knobs})
+    drawn = recipe(Given(Images(x, ("",) * 256)), Rng(1)).generator.sample(64, Rng(2)).mean(0)[0]
+    assert float(drawn[2:6, 2:6].mean()) > 0.4 and float(drawn[0].mean()) < -0.4

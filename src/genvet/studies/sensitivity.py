@@ -86,13 +86,15 @@ class Sensitivity(Probe):
     """Weight of R1 inside the loss that is clipped; where records go through alone."""
     ways: Literal["both", "alone", "together"] = "both"
     """Records by themselves, as GenVet trains; together, as hooks and loops over losses do."""
-    trials: Annotated[int, Field(ge=1, le=10_000)] = 20
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 8
     """Random weights and batches that are tried."""
     records: Annotated[int, Field(ge=2, le=4096)] = 32
     """In a batch."""
 
     def __call__(self, target: Samples, given: Given, rng: Rng) -> Bounded:
         critic, shape = given.critic.module, tuple(given.critic.shape)
+        if getattr(getattr(critic, "config", None), "classes", 0):
+            raise Unsupported("a conditional critic is not tried out", hint="train it without --conditional for this")
         ways = {ALONE: alone(self.clip, self.clipping, self.gamma), JOINTLY: jointly(self.clip)}
         if any(isinstance(m, _BatchNorm) for m in critic.modules()):
             if self.ways == "alone":

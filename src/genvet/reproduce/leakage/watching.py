@@ -28,7 +28,7 @@ class Watched(Shield):
 
     canaries: Tensor
     inside: Tensor
-    ridges: tuple[float, ...] = (1e-4, 1.0)
+    ridges: tuple[float, ...] = (1e-9, 1.0)
     """Of the regression, in units of the noise that is claimed, over the sampling rate: next to none, and what fits."""
 
     def watch(self, canaries: Tensor, inside: Tensor, rng: Rng) -> None:
