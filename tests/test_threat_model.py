@@ -71,7 +71,7 @@ def made(*findings: Finding) -> ThreatModel:
         ),
         ((QUIET, NO_COPIES, PROMISE), "medium", "epsilon of 3 is promised"),
         ((LOUD, NO_COPIES, PROMISE), "high", "Measured: who was in the training set (membership.nearest)"),
-        ((QUIET, NO_COPIES, PROMISE, finding("endpoint", "medium")), "high", "Measured: the service answers"),
+        ((QUIET, NO_COPIES, PROMISE, finding("borders", "medium")), "high", "Measured: the service answers"),
     ],
 )
 def test_severity_follows_what_was_measured(findings: tuple[Finding, ...], severity: str, said: str) -> None:

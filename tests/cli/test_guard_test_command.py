@@ -94,6 +94,7 @@ def test_a_budget_that_ends_leaves_what_was_measured(run: Run, tmp_path: Path, m
         monkeypatch.setenv(KEY, served.key)
         code, out, err = run(url, "--json")
         report = Report.model_validate_json(out)
+        assert (Path(f"genvet-guard-test-{url[7:].replace(':', '-')}") / "report.json").is_file()
         assert code == 2 and not report.verdict.complete and "not complete (budget)" in err
         assert report.findings[1].technique == "honest"
         assert served.store.clients()[0].used <= 150

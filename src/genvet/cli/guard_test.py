@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 
 from genvet.cli import by_name, outcome, screen
 from genvet.cli.opening import opened
-from genvet.cli.options import REPORTING, Flag, Reporting, command_line, output_folder
+from genvet.cli.options import REPORTING, Flag, Reporting, command_line
 from genvet.core.errors import BadInput
 from genvet.core.printable import printable
 from genvet.core.severity import Severity
@@ -85,7 +85,7 @@ def guard_test(
 
     where = address(url)
     then = None if compare is None else earlier(compare)
-    folder = out or output_folder("guard-test", Path(where))
+    folder = out or Path(f"genvet-guard-test-{where}")
     view = asked(url, budget)
     have = known(beside, view, common)
     with screen.progress(), outcome.leaving_nothing_empty(folder):

@@ -281,7 +281,8 @@ def _exposes(id: str, finding: Finding) -> bool | None:
         ),
         "copies": lambda: significant("p"),
         "inversion": lambda: beyond("beyond-controls", 0.0),
-        "endpoint": lambda: finding.severity >= Severity.MEDIUM,
+        # The summary of a test also tells of members, which have a row of their own.
+        "endpoint": lambda: finding.severity >= Severity.MEDIUM if finding.technique == "borders" else None,
     }
     return rules[id]() if id in rules else None
 
