@@ -178,6 +178,8 @@ def test_who_is_found_again(tmp_path: Path) -> None:
     assert torch.equal(untouched.people[0], untouched.people[1])
     replaced = Anonymise(how=("synthetic",))(data, Given(generator=generator), Rng(0))
     assert int(replaced.again.sum()) <= 4 and replaced.kept < 0.5
+    hardly = Anonymise(how=("pixelate",), region="whole", cells=20)(data, Given(), Rng(0))
+    assert [e.rule for e in hardly.evidence()][:1] == ["data.found-again"] and not untouched.evidence()
     assert torch.equal(replaced.change(2).picture, replaced.change(2).picture)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="stands in"):
         Anonymise(how=("synthetic",))(data, Given(), Rng(0))

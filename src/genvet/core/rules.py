@@ -128,6 +128,7 @@ RULES = _table(
     ("data.coupling", "info", "Removing pictures because of others may void a proof of privacy", "It makes what is kept of one record depend on the others: do it before records are counted for differential privacy, or charge it (Debenedetti et al., arXiv 2309.05610)."),
     ("data.over-represented", "medium", "One identity or label has far more pictures than others", "Whoever is there most is memorised first: even the numbers out."),
     ("data.face", "medium", "A picture shows a face", "A face is personal data: see whether there is consent, or blur, replace or drop it."),
+    ("data.found-again", "medium", "Changed pictures are told apart all the same", "Hide more of them, replace them, or do not call them anonymous."),
     ("data.text", "low", "A picture shows readable text", "Read it: name tags, letters and number plates tell of people."),
 )
 # fmt: on

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from genvet.core.dataset import SIDE, Dataset
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
+from genvet.core.modelfile import Evidence
 from genvet.core.progress import track
 from genvet.core.report import Measure, Table
 from genvet.core.rng import Rng
@@ -94,6 +95,18 @@ class Anonymised(Result):
         found.append(Measure(name="likeness", value=self.kept, n=m, note="structural similarity with the originals"))
         found.append(share("untouched", self.untouched, m, "nothing was found to hide"))
         return tuple(found)
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Where pictures were to be hidden, and are found above chance for all that."""
+        if not {"blur", "pixelate", "synthetic"} & set(self.config.how):
+            return ()
+        words = {"again": "find their own original", "label.after": "find another picture of the same label"}
+        words["label.after.knowing"] = f"{words['label.after']}, by who changes that as well"
+        found = [m for m in self.measures() if m.name in words and (m.low or 0) > (m.chance or 0)]
+        return tuple(
+            Evidence(rule="data.found-again", message=f"{m.value:.0%} {words[m.name]}; by chance {m.chance:.1%}")
+            for m in found
+        )
 
     def tables(self) -> tuple[Table, ...]:
         rows = [(self.dataset.items[i].name, ", ".join(self.change(i).steps)) for i in self.which[:SHOWN]]

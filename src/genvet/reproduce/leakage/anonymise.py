@@ -106,8 +106,8 @@ class Hidden(Cell):
         plain = self._attacked(members, others, place)
         told |= {"auc": plain[0], "auc.low": plain[1], "auc.permuted": plain[2]}
         if self.target.way in ("blurred", "pixelated"):
-            both = (Images(self.target.changed(some.x, place), some.names) for some in (members, others))
-            told["auc.knowing"] = self._attacked(*both, place)[0]
+            mine, theirs = (Images(self.target.changed(some.x, place), some.names) for some in (members, others))
+            told["auc.knowing"] = self._attacked(mine, theirs, place)[0]
         made = self.target.generator(place).sample(self.samples, Rng(self.target.seed, "quality"))
         real = random_features(others.x)
         told["frechet"] = frechet(real, random_features(made))
