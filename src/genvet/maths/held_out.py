@@ -24,6 +24,8 @@ class Cut:
     """Of the null images that are nearer than `value`."""
     interval: Interval
     """Of the share of fresh images that are blocked, 95 %."""
+    who: str = "unseen images"
+    """The null images, in words."""
 
 
 def needed(rate: float, parts: int = 1) -> int:

@@ -38,6 +38,7 @@ DONE = {
     "extraction": "A generator was stolen",
     "membership": "Training records were looked for",
     "query": "A guard was measured",
+    "filter": "A filter of outputs was measured",
     "endpoint": "A service was attacked",
     "reproduce": "A table was made again",
     "zoo": "Inspections were scored on a population",

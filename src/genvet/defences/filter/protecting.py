@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -157,7 +157,8 @@ class Protecting(Filter):
         starts = range(0, self.outputs, PART)
         spans = [(start, min(start + PART, self.outputs)) for start in starts]
         own = [first_each(view.ask(view.latent.sample(a, b, latents), labels(a, b))) for a, b in spans]
-        return cut_at(torch.cat([beside.nearest(x).distance for x in own]), self.rate, parts)
+        cut = cut_at(torch.cat([beside.nearest(x).distance for x in own]), self.rate, parts)
+        return replace(cut, who="outputs, held against images that the generator never saw,")
 
 
 def checked(given: Given, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
@@ -189,7 +190,7 @@ def plain(images: Images, what: str, shape: tuple[int, ...]) -> Tensor:
 
 def told(cut: Cut) -> tuple[Measure, ...]:
     """The threshold, and its false blocks."""
-    note = "of unseen images that it blocks" if cut.n else "not known: no unseen images were given"
+    note = cut.who if cut.n else "not known: no unseen images were given"
     low, high = cut.interval if cut.n else (None, None)
     return (
         Measure(name="threshold", value=cut.value, note="what is nearer is blocked"),

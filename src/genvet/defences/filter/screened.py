@@ -64,6 +64,8 @@ class Way:
     """The withheld image that each belongs to."""
     back: Tensor
     """Whether an image is as near to the withheld one as none of the controls is."""
+    copies: int | None
+    """Images that are near copies of a protected one all the same."""
     queries: float
     """For each withheld image."""
 
@@ -105,13 +107,15 @@ class Screened(Result):
             told = [f"The filter holds back {hits / n:.0%} of {n} outputs: it is of no use to anybody"]
         false = next((m for m in self.about if m.name == "false-blocks"), None)
         if false is not None and false.value is not None:
-            told.append(f"{false.value:.2%} of {false.n} unseen images would be ({false.low:.2%} to {false.high:.2%})")
+            told.append(f"{false.value:.2%} of {false.n} {false.note} would be ({false.low:.2%} to {false.high:.2%})")
         if self.copied is not None:
             caught = int((self.copied & self.blocked).sum())
             told.append(f"of {int(self.copied.sum())} near copies {caught} are held back")
         for name, way in self.ways.items():
-            if isinstance(way, Way) and hits:
-                told.append(f"who {name} gets back {int(way.back.sum())} of {self._withheld} withheld images")
+            back = int(way.back.sum()) if isinstance(way, Way) else 0
+            if isinstance(way, Way) and hits and (name != PLAIN or back):
+                copies = "" if way.copies is None else f", and {way.copies} near copies"
+                told.append(f"who {name} gets what looks like {back} of {self._withheld} withheld images{copies}")
         return "; ".join(told) + "."
 
     @property
@@ -145,19 +149,19 @@ class Screened(Result):
         columns = ("copies of", "held back", "low", "high", "n")
         rows = tuple((name, *count.cells()) for name, count in self.robust.items())
         every = [Table(title="Copies that somebody has changed", columns=columns, rows=rows)] if rows else []
-        heads = ("what is done", "queries a withheld image", "answered", "got back", "low", "high", "n", "why not")
+        heads = ("what is done", "queries each", "answered", "got back", "low", "high", "n", "near copies", "why not")
         lines = tuple(self._row(name, way) for name, way in self.ways.items())
         return (*every, Table(title="What an attacker gets who wants what is withheld", columns=heads, rows=lines))
 
     def _row(self, name: str, way: Way | str) -> tuple[Scalar, ...]:
         if isinstance(way, str):
-            return (name, *(None,) * 6, way)
+            return (name, *(None,) * 7, way)
         answered = len(way.owner.unique())
-        return (name, way.queries, answered, *Count(int(way.back.sum()), self._withheld).cells(), "")
+        return (name, way.queries, answered, *Count(int(way.back.sum()), self._withheld).cells(), way.copies, "")
 
     def figures(self) -> tuple[Figure | Picture, ...]:
         found: list[Figure | Picture] = [self._histogram()]
-        top = self.blocked.nonzero().flatten()[:SHOWN]
+        top = nearest_first(self.blocked, self.distance)[:SHOWN]
         if self.clean.ndim == 4 and len(top):
             found.append(self._withheld_ones(top))
         return tuple(found)
@@ -248,7 +252,7 @@ def screened(guard: Guard, given: Any, view: Queries, rng: Rng, samples: int) ->
         left=None if answered is None else Count(int(answered.sum()), len(answered)),
         lost=tuple(_lost(clean, answers, view, rng)),
         robust=_robust(standing, protected, clean[near[1]], rng),
-        ways=_ways(guard, standing, z, labels, clean, near[1], unseen),
+        ways=_ways(guard, standing, z, labels, clean, near, protected, unseen),
         exposed=_exposed(guard, standing, given, protected, unseen),
         price=price,
         asked=view.used - began,
@@ -320,11 +324,13 @@ def _ways(
     z: Tensor,
     labels: Tensor | None,
     clean: Tensor,
-    blocked: Tensor,
+    near: tuple[Tensor, Tensor, Tensor | None],
+    protected: Tensor | None,
     unseen: Tensor | None,
 ) -> dict[str, Way | str]:
     """What somebody gets who asks for the latents whose images are withheld, and knows about the filter or not."""
-    mine = blocked.nonzero().flatten()[:WITHHELD]
+    distance, blocked, _ = near
+    mine = nearest_first(blocked, distance)[:WITHHELD]
     controls = unseen if unseen is not None else clean[~blocked]
     if not len(mine) or not len(controls):
         return {name: "nothing is withheld, or everything" for name in (PLAIN, *guard.known())}
@@ -339,8 +345,18 @@ def _ways(
             continue
         x, owner = reply.images.float().cpu().clamp(-1, 1), reply.owner.cpu()
         back = returned(x, clean[mine][owner], controls) if len(x) else torch.zeros(0, dtype=torch.bool)
-        found[name] = Way(x, owner, back, (standing.used - before) / len(mine))
+        copies = None if protected is None or unseen is None else 0
+        if copies is not None and len(x):
+            assert protected is not None and unseen is not None
+            copies = int(near_copies(x, protected, unseen).copied.sum())
+        found[name] = Way(x, owner, back, copies, (standing.used - before) / len(mine))
     return found
+
+
+def nearest_first(blocked: Tensor, distance: Tensor) -> Tensor:
+    """The outputs that are blocked, by how near they are."""
+    order = distance.argsort(stable=True)
+    return order[blocked[order]]
 
 
 def _exposed(

@@ -163,6 +163,7 @@ def _ways(result: Screened) -> dict[str, float | None]:
             key = "plainly" if name == PLAIN else "knowing"
             withheld = min(64, int(result.blocked.sum()))
             told |= {f"{key}.back": int(way.back.sum()) / withheld, f"{key}.queries": way.queries}
+            told |= {f"{key}.copies": None if way.copies is None else way.copies / withheld}
     return told
 
 
@@ -195,6 +196,7 @@ MEASURES = {
     "near copies among answers, resample": "resample.copies.left",
     "near copies among answers, modify": "modify.copies.left",
     "withheld images got back, moving latents": "block.knowing.back",
+    "near copies got for them, moving latents": "block.knowing.copies",
     "withheld images got back, asking around": "resample.knowing.back",
     "withheld images got back, as modified": "modify.plainly.back",
     "withheld images got back, restored": "modify.knowing.back",
