@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -180,6 +181,8 @@ class RemoteQueries:
         self.brings: int = about["brings"]
         self._most: int = about["most"]
         self._times: Counter[str] = Counter()
+        self._run = secrets.token_hex(16) if self._known is None else self._known.run()
+        """Of the keys of its requests: two runs that ask the same are two, and each is charged."""
 
     @property
     def used(self) -> int:
@@ -207,7 +210,7 @@ class RemoteQueries:
 
         def send(some: Sequence[int]) -> bytes:
             body = {"z": rows[some]} | ({} if kinds is None else {"labels": kinds[some]})
-            return self._line.asked("POST", "/v1/images", packed(body), _key(names[i] for i in some))
+            return self._line.asked("POST", "/v1/images", packed(body), _key([self._run, *(names[i] for i in some)]))
 
         whole = self._through(names, send)
         return Reply(whole.images.to(z.device), whole.owner, whole.status)
@@ -236,7 +239,8 @@ class RemoteQueries:
         """What comes back for a part of a stream; of the service's own latents, the same for the same part."""
         if self.chooses:
             return self.ask(self.latent.sample(start, stop, rng), self.latent.labels(start, stop))
-        name = hashlib.sha256(f"{self._line.url}\0{rng.seed}\0{rng.purpose}\0{start}\0{stop}".encode()).hexdigest()
+        told = f"{self._run}\0{self._line.url}\0{rng.seed}\0{rng.purpose}\0{start}\0{stop}"
+        name = hashlib.sha256(told.encode()).hexdigest()
         n = stop - start
 
         def send(some: Sequence[int]) -> bytes:

@@ -181,6 +181,8 @@ def test_the_client_is_a_view_like_any_other(tmp_path: Path) -> None:
         assert torch.allclose(view.sample(70, Rng(5)), here.sample(70, Rng(5)), atol=1e-6)
         view(latents[:1])
         assert view.used == 201, "asking again is another query"
+        RemoteQueries(url)(latents[:1]), RemoteQueries(url)(latents[:1])
+        assert served.store.clients()[0].used == 203, "two that ask the same are two"
         again = RemoteQueries(url, answered=tmp_path / "run" / "a.sqlite", budget=0)
         assert torch.allclose(again(latents), here(latents), atol=1e-6) and again.used == 0
         with pytest.raises(BudgetSpent):

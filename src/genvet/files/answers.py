@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -50,6 +51,14 @@ class Known:
         if row is None or not isinstance(row[0], bytes) or len(row[0]) != (4 * count if count else len(row[0]) & ~3):
             return None
         return torch.from_numpy(np.frombuffer(row[0], "<f4").copy())
+
+    def run(self) -> str:
+        """A random word of this file: the same for every run that goes on from it."""
+        have = self.get("run", 8)
+        if have is None:
+            have = torch.tensor([float(secrets.randbelow(1 << 16)) for _ in range(8)])
+            self.put({"run": have})
+        return ".".join(f"{n:.0f}" for n in have.tolist())
 
     def put(self, answers: Mapping[str, Tensor]) -> None:
         """Keep them, all or none."""
