@@ -300,29 +300,32 @@ def _summary(findings: Sequence[Finding], plain: dict[str, Finding], used: int, 
         severity=severity,
         reason="; ".join(reasons) if severity.rank else "nothing that this test counts",
         summary=f"{used} of {budget} queries were used. {told} {honest}".strip(),
-        tables=(_costs(findings, plain),),
+        tables=(
+            _costs("What an attacker gets", ATTACKER, findings, plain),
+            _costs("What an honest client gets", CLIENT, findings, plain),
+        ),
         queries=used,
         seed=seed,
     )
 
 
-SHOWN = ("answered", "price", "latency.p50", "latency.p99", "queries-per-second", "psnr", "ssim", "frechet")
+CLIENT = tuple(
+    (HONEST, name)
+    for name in ("answered", "price", "latency.p50", "latency.p99", "queries-per-second", "psnr", "ssim", "frechet")
+)
+LESS = ("far-2.answered", "fidelity.js")
+"""What the attacker's table leaves to the findings themselves: a page shows ten rows at once."""
+ATTACKER = tuple((e.technique, e.measure) for e in EXPOSURES if e.measure not in LESS)
 
 
-def _costs(findings: Sequence[Finding], plain: dict[str, Finding]) -> Table:
-    """A row for each number that tells what an attacker gets, and what an honest client does."""
-    names = [("honest client", HONEST, name) for name in SHOWN]
-    names += [("attacker", e.technique, e.measure) for e in EXPOSURES]
-    of = {f.technique: {m.name: m for m in f.measures} for f in findings}
-    bare = {name: {m.name: m for m in f.measures} for name, f in plain.items()}
+def _costs(title: str, names: Sequence[tuple[str, str]], done: Sequence[Finding], plain: dict[str, Finding]) -> Table:
+    """A row for each of these numbers that there is, beside that without the policy."""
+    of, bare = ({f.technique: {m.name: m for m in f.measures} for f in some} for some in (done, plain.values()))
     rows: list[tuple[Scalar, ...]] = []
-    for who, technique, name in names:
-        m = of.get(technique, {}).get(name)
-        if m is None:
-            continue
-        other = bare.get(technique, {}).get(name)
-        what = f"{technique} {name}" + f" ({m.unit})" * bool(m.unit)
-        without = None if other is None else other.value
-        rows.append((who, what, m.value, m.low, m.high, m.chance, m.n, without))
-    columns = ("who", "what", "endpoint", "low", "high", "chance", "n", "without its policy")
-    return Table(title="What the policy costs", columns=columns, rows=tuple(rows))
+    for technique, name in names:
+        m, other = of.get(technique, {}).get(name), bare.get(technique, {}).get(name)
+        if m is not None:
+            what = f"{technique} {name}" + f" ({m.unit})" * bool(m.unit)
+            rows.append((what, m.value, m.low, m.high, m.chance, m.n, None if other is None else other.value))
+    columns = ("what", "endpoint", "low", "high", "chance", "n", "without its policy")
+    return Table(title=title, columns=columns, rows=tuple(rows))

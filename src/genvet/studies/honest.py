@@ -23,6 +23,8 @@ from genvet.nets.random_features import NAME, random_features
 from genvet.studies.undefended import Bare, clean
 
 SHOWN = 8
+SAME = 120
+"""From so many decibels on, two images are one."""
 NO_MODEL = "needs the model without its policy"
 NO_LATENTS = "the endpoint draws its latents itself: no answer can be held against the image of its latent"
 
@@ -47,7 +49,8 @@ class Costs(Result):
         told = f"{self.answered} of {self.asked} ordinary queries were answered"
         changed = {m.name: m for m in self._changed()}
         if (near := changed["psnr"].value) is not None:
-            told += f"; PSNR {near:.1f} dB against the model without its policy"
+            beside = "the images are those without the policy" if near > SAME else f"PSNR {near:.1f} dB"
+            told += f"; {beside}" + " against the model without its policy" * (near <= SAME)
         shift = changed["frechet"]
         if shift.value is not None:
             told += f"; Frechet distance {shift.value:.3g} (floor {shift.chance:.3g}) in {NAME}"
