@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -24,3 +27,24 @@ def server() -> Iterator[Server]:
         yield server
         server.shutdown()
         listening.join()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database of each kind that a service may have."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/service.sqlite"
+        return
+    address = os.environ.get("GENVET_TEST_POSTGRES", "")
+    if not address:
+        pytest.skip("needs PostgreSQL: GENVET_TEST_POSTGRES is not set")
+    import sqlalchemy as sa
+
+    name = f"genvet_{os.getpid()}_{secrets.token_hex(4)}"
+    server = sa.create_engine(sa.make_url(address).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"create database {name}")
+    yield sa.make_url(address).set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"drop database {name} with (force)")
+    server.dispose()

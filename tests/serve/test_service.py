@@ -29,6 +29,7 @@ from genvet.defences.query.rounding import Rounding
 from genvet.remote import KEY, LEFT, RemoteQueries, RemoteScores
 from genvet.serve import keys
 from genvet.serve.service import Stands
+from genvet.serve.tampering import verify
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 
@@ -397,3 +398,20 @@ def test_a_log_that_was_tampered_with_stops_the_service(served: Served) -> None:
         connection.exec_driver_sql("update ledger set body = '{}', mac = zeroblob(32)")
     answer = images(served, z(1))
     assert answer.status_code == 503 and served.store.clients()[0].used == 1
+
+
+def test_two_workers_on_one_database_spend_one_budget(tmp_path: Path, database: str) -> None:
+    """90 requests of 2 queries to two services, of which the budget pays for 50."""
+    first = live(tmp_path / "a", url=database, budget=100)
+    with first as (served, one), live(tmp_path / "b", url=database) as (_, two):
+        client = httpx.Client(headers=served.headers | OCTETS, timeout=60)
+
+        def asked(i: int) -> int:
+            return client.post(f"{(one, two)[i % 2]}/v1/images", content=save({"z": z(2, i)})).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            told = list(pool.map(asked, range(90)))
+        client.close()
+        assert sorted(told) == [200] * 50 + [402] * 40 and served.store.clients()[0].used == 100
+        rows = [row.said for row in served.log.latest(500, kinds=["answer"])]
+        assert len(rows) == 50 and verify(served.store.engine, bytes(32), tmp_path / "a" / "head").sound

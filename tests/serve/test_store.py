@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,24 +21,10 @@ from genvet.serve.migrations import migrate
 from genvet.serve.problems import Problem
 from genvet.serve.store import KEPT, METADATA, REPLAYS, Charge, Receipt, Store
 
-POSTGRES = os.environ.get("GENVET_TEST_POSTGRES", "")
 
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/service.sqlite"
-        return
-    if not POSTGRES:
-        pytest.skip("needs PostgreSQL: GENVET_TEST_POSTGRES is not set")
-    name = f"genvet_{os.getpid()}_{abs(hash(request.node.name)) % 10**8}"
-    server = sa.create_engine(sa.make_url(POSTGRES).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"create database {name}")
-    yield sa.make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"drop database {name} with (force)")
-    server.dispose()
+@pytest.fixture
+def url(database: str) -> str:
+    return database
 
 
 @pytest.fixture
