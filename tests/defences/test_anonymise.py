@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hostile import pictures as files
 from PIL import Image
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "files"))
-import picture_files as files
 
 from genvet.cli import main
 from genvet.core.errors import BadInput
