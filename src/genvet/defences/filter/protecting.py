@@ -47,7 +47,7 @@ class Filter(Technique):
 
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Of unseen images that may be blocked: the threshold follows from it."""
-    threshold: float | None = None
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Block what is nearer than this, in the filter's own unit, instead; unseen images then tell how often it is
     wrong."""
     mode: Mode = "block"
