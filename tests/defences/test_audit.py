@@ -92,9 +92,9 @@ def test_each_file_that_fails_is_named_and_the_others_are_audited(tmp_path: Path
 
 def test_nothing_to_look_at_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
-    for word in ("data", "none"):
+    for word, *more in (("data",), ("none",), (".", "--only", "anonymise"), (".", "--only", "metadta")):
         with pytest.raises(SystemExit) as stop:
-            main(["audit-data", str(tmp_path / word), "--out", str(tmp_path / "out")])
+            main(["audit-data", str(tmp_path / word), "--out", str(tmp_path / "out"), *more])
         assert stop.value.code == 2 and capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     (tmp_path / "data/one.png").write_bytes(b"no picture")

@@ -30,8 +30,9 @@ ROOM = "data."
 
 
 def audits() -> dict[str, Entry]:
-    """Every audit by name: the defences that look at data."""
-    return {name: entry for name, entry in techniques("defence").items() if name.startswith(ROOM)}
+    """Every audit by name: the defences that look at data, but for those that change them."""
+    found = {name: entry for name, entry in techniques("defence").items() if name.startswith(ROOM)}
+    return {name: entry for name, entry in found.items() if not getattr(entry.load(), "changes", False)}
 
 
 def audit(
@@ -48,6 +49,9 @@ def audit(
     A file that cannot be read is listed and leaves the report incomplete; an audit that fails stops no other.
     """
     wanted = {find(name, "defence").name for name in only}
+    if strange := sorted(wanted - set(audits())):
+        known = ", ".join(name.removeprefix(ROOM) for name in audits())
+        raise BadInput(f"{strange[0]} is no audit of data", expected=known)
     knobs = _settings(settings or {})
     shelf = Shelf(out)
     whole = _read(dataset)
@@ -128,8 +132,6 @@ def _look(
     """
     technique = entry.load()
     assert issubclass(technique, Audit)
-    if technique.changes:
-        return
     try:
         findings.append(looked(technique(**knobs), dataset, seed=seed, shelf=shelf)[1])
     except Unsupported as error:
