@@ -81,7 +81,7 @@ def test_files_lie_beside_the_policy(tmp_path: Path) -> None:
 
 
 def test_guards_of_scores(tmp_path: Path) -> None:
-    assert (
-        guards(policy(tmp_path, '[[guards]]\nname = "rounding"\n'), tmp_path, Scores)[0].guard.name()
-        == "query.rounding"
-    )
+    held = policy(tmp_path, '[[guards]]\nname = "rounding"\n')
+    assert guards(held, tmp_path, Scores)[0].guard.name() == "query.rounding"
+    with pytest.raises(BadInput, match="holds nothing"):
+        guards(policy(tmp_path, '[[guards]]\nname = "rounding"\notherwise = "hold"\n'), tmp_path, Scores)

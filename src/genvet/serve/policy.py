@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from genvet.catalogue import find
 from genvet.core.errors import BadInput
 from genvet.core.printable import printable
+from genvet.core.queries import Queries
 from genvet.core.technique import Guard
 
 LARGEST = 64 << 10
@@ -147,6 +148,8 @@ def _asked(one: Stands, folder: Path, view: type[Any]) -> Asked:
         raise BadInput(f"{kind.name()} is no guard", hint="it changes a model, once: genvet defend")
     if kind.guards() is not view:
         raise BadInput(f"{kind.name()} stands before {kind.guards().__name__}", expected=f"a guard of {view.__name__}")
+    if one.otherwise == "hold" and view is not Queries:
+        raise BadInput(f"{kind.name()} holds nothing", expected='otherwise = "block": a person decides about images')
     known = {f.name for f in fields(kind.gift())}
     for name in one.given:
         if name not in known:
