@@ -208,7 +208,8 @@ def test_the_command_audits_what_is_left(tmp_path: Path, monkeypatch: pytest.Mon
 
     assert run() == 1
     assert run("--anonymise", "strip") == run("--into", "new") == run("--anonymise", "strip,burn", "--into", "new") == 2
-    assert not (tmp_path / "new").exists()
+    assert run("--anonymise", "strip", "--into", "data/new") == run("--out", "data/out") == 2
+    assert not (tmp_path / "new").exists() and not (tmp_path / "data/new").exists()
     assert run("--anonymise", "strip,pseudonymise", "--into", "new", "--key", "key") == 0
     page = (tmp_path / "out/report.html").read_text()
     assert "data.anonymise" in page and (tmp_path / "out/after/report.html").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from genvet.cli import screen
 from genvet.cli.options import Debugging, Flag, command_line, output_folder, technique_settings
 from genvet.cli.outcome import exit_code, keep, leaving_nothing_empty, put
 from genvet.core.errors import BadInput
+from genvet.core.printable import printable
 from genvet.core.severity import Severity
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def audit_data(
     from genvet.files.dataset import read_dataset
 
     folder, settings = out or output_folder("audit-data", path), technique_settings(debugging.config)
+    outside(path, {"--out": folder, "--into": copy.into, "--key": copy.key})
     how = asked(copy, settings.pop(ANONYMISE, settings.pop("anonymise", {})))
     options: dict[str, Any] = {"only": parted(only), "settings": settings, "seed": seed, "command": command_line()}
     with leaving_nothing_empty(folder), screen.progress():
@@ -93,6 +95,13 @@ def audit_data(
     if how is not None:
         screen.note(f"the copy: {copy.into}; what is left in it: {folder / 'after' / 'report.html'}")
     return exit_code(report.verdict.severity, report.verdict.complete, fail_on)
+
+
+def outside(path: Path, places: Mapping[str, Path | None]) -> None:
+    """Raises BadInput for what would be written among the data: the next audit would take it for some."""
+    for option, place in places.items():
+        if place is not None and path.is_dir() and place.resolve().is_relative_to(path.resolve()):
+            raise BadInput(f"{printable(place)} lies among the data", expected=f"{option} outside of {printable(path)}")
 
 
 def asked(copy: Copying, knobs: dict[str, Any]) -> Any:
