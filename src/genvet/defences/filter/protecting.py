@@ -28,6 +28,8 @@ from genvet.nets.undoing import Knowing, deblurred, denoised
 
 PART = 256
 """Outputs at once, where the null is the generator's own."""
+SETS = 8
+"""Of unseen images, each as many as are protected, that outputs are held against."""
 PARTS = 4
 """Of the unseen images that tell what is usual around a protected one."""
 
@@ -151,14 +153,21 @@ class Protecting(Filter):
             return cut_at(index.nearest(unseen).distance, self.rate)
         # A nearest one of more is nearer: as many are compared at a time as are protected, or the rate is shared out.
         parts = -(-index.size // len(unseen))
-        theirs = unseen[torch.randperm(len(unseen), generator=rng.fork("unseen").block())[: -(-index.size // parts)]]
-        beside = self._index(theirs, usual, given)
+        sets = self._sets(unseen, -(-index.size // parts), rng)
+        besides = [self._index(some, usual, given) for some in sets]
         latents, labels = rng.fork("outputs"), view.latent.labels
-        starts = range(0, self.outputs, PART)
-        spans = [(start, min(start + PART, self.outputs)) for start in starts]
-        own = [first_each(view.ask(view.latent.sample(a, b, latents), labels(a, b))) for a, b in spans]
-        cut = cut_at(torch.cat([beside.nearest(x).distance for x in own]), self.rate, parts)
+        found = []
+        for start in range(0, self.outputs, PART):
+            stop = min(start + PART, self.outputs)
+            x = first_each(view.ask(view.latent.sample(start, stop, latents), labels(start, stop)))
+            found += [beside.nearest(x[i :: len(sets)]).distance for i, beside in enumerate(besides)]
+        cut = cut_at(torch.cat(found), self.rate, parts)
         return replace(cut, who="outputs, held against images that the generator never saw,")
+
+    def _sets(self, unseen: Tensor, size: int, rng: Rng) -> list[Tensor]:
+        """A few sets of as many unseen images as are protected: one set alone may be nearer than most."""
+        drawn = unseen[torch.randperm(len(unseen), generator=rng.fork("unseen").block())]
+        return [some for some in drawn.split(size) if len(some) == size][:SETS]
 
 
 def checked(given: Given, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
