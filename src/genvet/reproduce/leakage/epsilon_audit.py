@@ -28,8 +28,8 @@ from genvet.training.private_dcgan import PrivateDCGAN
 
 WAYS: dict[Way, str] = {
     "silent": "clipped, without noise",
-    "mixing": "mini-batch deviation, with noise",
     "private": "as claimed",
+    "mixing": "mini-batch deviation, with noise",
 }
 GRADIENTS = ("the noisy gradients", "the noisy gradients, smoothed")
 CLAIM = 3.0

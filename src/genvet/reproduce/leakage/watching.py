@@ -21,28 +21,32 @@ Way = Literal["silent", "mixing", "private"]
 class Watched(Shield):
     """A shield whose noisy gradients are looked at, for canaries among the images and others that are not.
 
-    Every noisy sum is written as one of the canaries' own gradients (ridge regression): without noise, that tells whose
-    gradients are in it. It takes nothing but what a guarantee covers: the noisy sums, and what the auditor knows
-    anyway, which are the canaries, the critic and the samples. All canaries have a place in the pool, in or out.
+    Every noisy sum is written as one of the canaries' own gradients, and of those of the images that are in anyway, by
+    ridge regression: without noise, that tells whose gradients are in it. It takes nothing but what a guarantee covers:
+    the noisy sums, and what the auditor knows anyway, which are the canaries, the other images, the critic and the
+    samples. All canaries have a place in the pool, in or out.
     """
 
     canaries: Tensor
     inside: Tensor
+    known: Tensor
     ridges: tuple[float, ...] = (1e-9, 1.0)
     """Of the regression, in units of the noise that is claimed, over the sampling rate: next to none, and what fits."""
 
     def watch(self, canaries: Tensor, inside: Tensor, rng: Rng) -> None:
-        """Those of the canaries that are `inside` are the last of the images."""
+        """Those of the canaries that are `inside` are the last of the images; the others are in anyway."""
         self.canaries, self.inside, self.places = canaries, inside, rng.fork("places")
+        self.known = self.images[0][: len(self.images[0]) - int(inside.sum())]
         self.scores = torch.zeros(len(self.ridges), len(canaries), dtype=torch.float64)
 
     def released(self, fakes: Fakes, picked: Tensor) -> None:
         pool, number = fakes[0], int(self.spending.steps)
         places = torch.randint(len(pool), (len(self.canaries),), generator=self.places.block(number))
         places[self.inside] = picked[len(picked) - int(self.inside.sum()) :]
+        shown = torch.cat([self.canaries, self.known]), pool[torch.cat([places, picked[: len(self.known)]])]
         norm, noise = self.spending.norm.float(), float(self.spending.noise)
         weights = {name: weight.detach() for name, weight in self.critic.named_parameters()}
-        slopes = vmap(grad(self.loss), (None, 0, 0), randomness="different")(weights, self.canaries, pool[places])
+        slopes = vmap(grad(self.loss), (None, 0, 0), randomness="different")(weights, *shown)
         rows = torch.cat([slope.flatten(1) for slope in slopes.values()], dim=1).double()
         rows *= (float(norm) / rows.norm(dim=1, keepdim=True).clamp_min(LEAST)).clamp_max(1)
         told = [w.grad.flatten() for w in self.critic.parameters() if w.grad is not None]
@@ -50,7 +54,8 @@ class Watched(Shield):
         alike, towards = rows @ rows.T, rows @ whole
         for i, ridge in enumerate(self.ridges):
             least = ridge * (noise * float(norm)) ** 2 / self.rate
-            self.scores[i] += torch.linalg.solve(alike + least * torch.eye(len(rows), dtype=torch.float64), towards)
+            found = torch.linalg.solve(alike + least * torch.eye(len(rows), dtype=torch.float64), towards)
+            self.scores[i] += found[: len(self.canaries)]
 
 
 class Silent(Watched):
