@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,15 +17,26 @@ from genvet.catalogue import techniques
 from genvet.core.backdoor import Backdoor, Points
 from genvet.core.classifier import Classifier
 from genvet.core.data import Critic, Images, Labelled, Sounds
+from genvet.core.dataset import Dataset, Item, Sheet
 from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator, StyleGenerator
 from genvet.core.latent import Latent
-from genvet.core.modelfile import Graph, ModelFile, Node, Part
+from genvet.core.modelfile import Evidence, Graph, ModelFile, Node, Part
 from genvet.core.queries import Queries, Samples
 from genvet.core.report import Finding
 from genvet.core.rng import Rng
 from genvet.core.scores import Scores
-from genvet.core.technique import Guard, Probe, Recipe, Repair, Technique, Trained, TrainedClassifier, TrainedGenerator
+from genvet.core.technique import (
+    Audit,
+    Guard,
+    Probe,
+    Recipe,
+    Repair,
+    Technique,
+    Trained,
+    TrainedClassifier,
+    TrainedGenerator,
+)
 from genvet.defences.filter.screened import Screened
 from genvet.engine import assess
 from genvet.files.classifiers import load_classifier, save_classifier
@@ -95,7 +107,8 @@ def gift_for(probe: type[Probe] | type[Guard]) -> Any:
     gift, have = probe.gift(), {}
     for field in dataclasses.fields(gift):
         if field.name in ("reference", "real", "unseen"):
-            have[field.name] = Images(torch.rand(48, 1, 8, 8, generator=torch.manual_seed(2)) * 2 - 1, ("",) * 48)
+            drawn = torch.manual_seed(12 if field.name == "unseen" else 2)
+            have[field.name] = Images(torch.rand(48, 1, 8, 8, generator=drawn) * 2 - 1, ("",) * 48)
         elif field.name in ("members", "non_members", "protected"):
             have[field.name] = records(field.name)
         elif "Images" in str(field.type):
@@ -364,6 +377,57 @@ def test_a_guard_of_queries_is_measured(guard: type[Guard]) -> None:
         assert (measures["psnr"].value is not None) == result.same == (measures["ssim"].value is not None)
     table = finding.tables[-1]
     assert len(table.rows) == 1 + len(guard(**guard.smoke).known())
+
+
+def toy_dataset() -> Dataset:
+    """Noise, one picture of it twice; with labels, and a table beside it."""
+    x = torch.randint(0, 256, (40, 1, 64, 64), generator=torch.manual_seed(6), dtype=torch.uint8)
+    x[7] = x[3]
+    items = tuple(
+        Item(
+            name=f"{i}.png", sha256=str(i), pixels=str(x[i].sum()), size=9, shape=(1, 64, 64), format="PNG", facts=facts
+        )
+        for i in range(40)
+        for facts in [(Evidence(rule="data.gps", message="taken near 1.0, 2.0", place=f"{i}.png"),) * (i == 5)]
+    )
+    rows = tuple((f"{i}.png", str(20 + i % 4), "fm"[i % 2], f"p{i}@example.org") for i in range(40))
+    return Dataset(
+        path="toy",
+        items=items,
+        small=x,
+        whole=lambda i: x[i].float() / 127.5 - 1,
+        labels=torch.tensor([0] * 34 + [1, 2, 3] * 2),
+        classes=tuple("abcd"),
+        sheets=(Sheet(name="meta.csv", columns=("file", "age", "sex", "mail"), rows=rows),),
+    )
+
+
+@pytest.fixture
+def audit(technique: type[Technique]) -> type[Audit]:
+    if not issubclass(technique, Audit):
+        pytest.skip("not an audit")
+    return technique
+
+
+def test_an_audit_is_the_same_again_and_leaves_the_data_alone(audit: type[Audit]) -> None:
+    """Whatever the global state, which it leaves alone; without its extra it says which to install."""
+    dataset = toy_dataset()
+    before, findings = dataset.small.clone(), []
+    for seed in (1, 99):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        try:
+            findings.append(engine.looked(audit(**audit.smoke), dataset, seed=5)[1])
+        except Unsupported as error:
+            if not audit.extra or importlib.util.find_spec(audit.module):
+                raise
+            assert audit.extra in error.hint
+            pytest.skip(f"needs genvet[{audit.extra}]")
+        assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(dataset.small, before)
+    assert Finding.model_validate_json(findings[0].model_dump_json()) == findings[0]
+    same(*findings)
+    assert all(name == audit.name() for name in {finding.technique for finding in findings})
 
 
 def test_is_listed(technique: type[Technique], capsys: pytest.CaptureFixture[str]) -> None:
