@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,13 +105,14 @@ def serve(
 
     home = Home(out or output_folder("serve", model))
     handed = workers.inherited()
-    bound = handed or running.listening(listening.host, listening.port)
     certificate = certified(listening)
     if listening.workers > 1 and handed is None:
         home.store().engine.dispose()  # what does not fit is said once, and not by each worker
-        screen.out().print(running.address(bound, certificate is not None), soft_wrap=True)
-        return workers.supervise(sys.argv[1:], listening.workers, bound)
+        with running.listening(listening.host, listening.port) as bound:
+            screen.out().print(running.address(bound, certificate is not None), soft_wrap=True)
+            return workers.supervise(sys.argv[1:], listening.workers, bound)
     service, close = built(model, policy, home, common.opening())
+    bound = handed or running.listening(listening.host, listening.port)
     if handed is None:
         screen.out().print(running.address(bound, certificate is not None), soft_wrap=True)
         if not is_local(listening.host) and certificate is None:
@@ -157,8 +160,9 @@ def add(
     usual = (read(policy) if policy else Policy()).clients
     how = {"budget": usual.budget if budget is None else budget, "rate": rate or usual.rate}
     how = {**({} if operator else how), "burst": burst or usual.burst}
-    with_key = keys.added(folder(out).store(), name, role="operator" if operator else "client", **how)  # type: ignore[arg-type]
-    screen.out().print(with_key, soft_wrap=True)
+    with in_words():
+        key = keys.added(folder(out).store(), name, role="operator" if operator else "client", **how)  # type: ignore[arg-type]
+    screen.out().print(key, soft_wrap=True)
     screen.note("this key is shown once; its client puts it into GENVET_KEY")
     return 0
 
@@ -174,8 +178,9 @@ def listed(*, out: Path | None = None, common: Debugging = DEBUGGING) -> int:
     ready()
     from genvet.serve import keys
 
-    for row in folder(out).store().clients():
-        told = keys.told(row)
+    with in_words():
+        every = [keys.told(row) for row in folder(out).store().clients()]
+    for told in every:
         budget = "any number" if told["budget"] is None else told["budget"]
         words = [f"{told['name']}: {told['role']}, {told['used']} of {budget} queries"]
         words += [f"{told['rate']:g} a second"] if told["rate"] else []
@@ -197,8 +202,20 @@ def revoke(name: str, /, *, out: Path | None = None, common: Debugging = DEBUGGI
     ready()
     from genvet.serve import keys
 
-    keys.revoked(folder(out).store(), name)
+    with in_words():
+        keys.revoked(folder(out).store(), name)
     return 0
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """What the database has to say, as an error of the command."""
+    from genvet.serve.problems import Problem
+
+    try:
+        yield
+    except Problem as problem:
+        raise BadInput(problem.detail) from None
 
 
 def ready() -> None:
