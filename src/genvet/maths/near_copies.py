@@ -73,7 +73,15 @@ def altered(x: Tensor, way: int) -> Tensor:
     return x.flip(3)
 
 
-WAYS = ("shifted by a pixel", "brighter", "smoothed", "of few shades", "cropped by a thirtieth", "shrunk by half", "mirrored")
+WAYS = (
+    "shifted by a pixel",
+    "brighter",
+    "smoothed",
+    "of few shades",
+    "cropped by a thirtieth",
+    "shrunk by half",
+    "mirrored",
+)
 
 
 def whitened(rows: Tensor) -> Callable[[Tensor], Tensor]:
