@@ -101,10 +101,7 @@ def train(
     chosen = settings if settings is not None else recipe_for(net, recipe)()
     if net not in chosen.nets:
         recipe_for(net, recipe)  # says what there is
-    if "delta" in type(chosen).model_fields and common.seed < SECRET:
-        screen.note(
-            f"warning: the noise follows from --seed {common.seed}, which can be guessed: keep one of 16 digits"
-        )
+    warn(chosen, common.seed)
     folder = out or output_folder("train", Path(net))
     given = load(chosen, data, common.device, broken)
     space = load_classifier(classifier) if classifier else None
@@ -129,14 +126,24 @@ def train(
             raise
         screen.note(f"interrupted: {keeper.path} holds step {keeper.last}; the same command goes on from there")
         return outcome.INCOMPLETE
-    # Of a private training, what was measured on its own data without noise stays in the report.
-    open_to_all = quality is not None and (reference is not None or "privacy" not in trained.record)
-    told = {"genvet.quality": training_report.in_words(quality, reference)} if quality and open_to_all else {}
-    paths = write(trained, folder, {**about(data, given), **told})
+    paths = write(trained, folder, {**about(data, given), **published(trained, quality, reference)})
     paths.append(training_report.write(chosen, trained, quality, paths[0], rate, common.seed, seconds))
     for path in paths:
         screen.note(f"{net}: {path}")
     return 0
+
+
+def warn(recipe: Recipe, seed: int) -> None:
+    """Says where a promise of privacy rests on a seed that anybody can guess."""
+    if "delta" in type(recipe).model_fields and seed < SECRET:
+        screen.note(f"warning: the noise follows from --seed {seed}, which can be guessed: keep one of 16 digits")
+
+
+def published(trained: Trained, quality: Finding | None, reference: Path | None) -> dict[str, str]:
+    """The quality that the files tell: of a private training, what its own data measured is told by the report alone."""
+    if quality is None or (reference is None and "privacy" in trained.record):
+        return {}
+    return {"genvet.quality": training_report.in_words(quality, reference)}
 
 
 def parted(given: Any, path: Path, share: float, by: By, folder: Path, seed: int) -> Any:
