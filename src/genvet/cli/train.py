@@ -140,7 +140,7 @@ def warn(recipe: Recipe, seed: int) -> None:
 
 
 def published(trained: Trained, quality: Finding | None, reference: Path | None) -> dict[str, str]:
-    """The quality that the files tell: of a private training, what its own data measured is told by the report alone."""
+    """The quality that the files tell: of a private training, what its own data measured stays in the report."""
     if quality is None or (reference is None and "privacy" in trained.record):
         return {}
     return {"genvet.quality": training_report.in_words(quality, reference)}
