@@ -8,16 +8,15 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from genvet.catalogue import Entry, find, techniques
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.printable import printable
 from genvet.core.progress import track
-from genvet.core.report import AUDITED, Check, Finding, NotChecked, Report, Target
+from genvet.core.report import AUDITED, Finding, NotChecked, Report, Target
 from genvet.core.rng import Rng
 from genvet.core.technique import Audit, Result
-from genvet.engine.composing import made_by, made_now
+from genvet.engine.composing import put_together
+from genvet.engine.knobs import Knobs, by_full_name
 from genvet.engine.running import found
 from genvet.engine.shelf import Shelf
 from genvet.verdict import of_data
@@ -25,7 +24,6 @@ from genvet.verdict import of_data
 if TYPE_CHECKING:
     from genvet.core.dataset import Dataset
 
-Knobs = Mapping[str, Any]
 ROOM = "data."
 
 
@@ -52,7 +50,7 @@ def audit(
     if strange := sorted(wanted - set(audits())):
         known = ", ".join(name.removeprefix(ROOM) for name in audits())
         raise BadInput(f"{strange[0]} is no audit of data", expected=known)
-    knobs = _settings(settings or {})
+    knobs = by_full_name(settings or {}, "defence")
     shelf = Shelf(out)
     whole = _read(dataset)
     findings: list[Finding] = []
@@ -82,30 +80,7 @@ def looked(
 
 def report(dataset: Dataset, findings: Sequence[Finding], gaps: Sequence[NotChecked], command: str) -> Report:
     """The report on one data set."""
-    return Report(
-        target=_target(dataset),
-        verdict=of_data(dataset, findings, gaps),
-        findings=tuple(findings),
-        checked=tuple(Check(technique=f.technique, part=f.part) for f in findings),
-        not_checked=tuple(gaps),
-        made_by=made_by(command),
-        made_at=made_now(),
-    )
-
-
-def _settings(settings: Mapping[str, Knobs]) -> dict[str, Knobs]:
-    """By full name; raises BadInput for an audit or a knob that there is not, before anything is read."""
-    known = {}
-    for name, knobs in settings.items():
-        entry = find(name, "defence")
-        technique = entry.load()
-        try:
-            technique(**knobs)
-        except (ValidationError, TypeError) as error:
-            hint = f"it has {', '.join(technique.model_fields) or 'none'}"
-            raise BadInput(f"these are no settings of {entry.name}: {error}", hint=hint) from None
-        known[entry.name] = knobs
-    return known
+    return put_together(_target(dataset), of_data(dataset, findings, gaps), findings, gaps, command)
 
 
 def _read(dataset: Dataset | Path | str) -> Dataset:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from genvet.core.modelfile import ModelFile
 from genvet.core.printable import printable
-from genvet.core.report import Check, Finding, MadeBy, NotChecked, Report, Target
+from genvet.core.report import Check, Finding, MadeBy, NotChecked, Report, Target, Verdict
 from genvet.verdict import verdict
 
 if TYPE_CHECKING:
@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 
 def compose(model: ModelFile, findings: Sequence[Finding], not_checked: Sequence[NotChecked], command: str) -> Report:
     """The report on one file."""
+    return put_together(_target(model), verdict(model, findings, not_checked), findings, not_checked, command)
+
+
+def put_together(
+    target: Target, judged: Verdict, findings: Sequence[Finding], not_checked: Sequence[NotChecked], command: str
+) -> Report:
+    """The report on whatever was looked at, as it was judged."""
     return Report(
-        target=_target(model),
-        verdict=verdict(model, findings, not_checked),
+        target=target,
+        verdict=judged,
         findings=tuple(findings),
         checked=tuple(Check(technique=f.technique, part=f.part) for f in findings),
         not_checked=tuple(not_checked),

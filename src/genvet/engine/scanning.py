@@ -10,9 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from genvet.catalogue import Entry, find, techniques
+from genvet.catalogue import Entry, techniques
 from genvet.core.calibration import Subject, Thresholds
 from genvet.core.errors import BadInput, BudgetSpent, Unsupported
 from genvet.core.modelfile import ModelFile
@@ -21,6 +19,7 @@ from genvet.core.progress import track
 from genvet.core.report import Finding, NotChecked, Report
 from genvet.core.technique import Probe
 from genvet.engine.composing import compose
+from genvet.engine.knobs import Knobs, by_full_name
 from genvet.engine.running import assess, gift, lacks
 from genvet.engine.shelf import Shelf, key
 from genvet.verdict import judge
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from genvet.core.data import Images
     from genvet.core.generator import Generator
 
-Knobs = Mapping[str, Any]
 DEPTHS = ("quick", "standard", "deep")
 
 
@@ -92,7 +90,7 @@ def scan(
     """
     if depth not in DEPTHS:
         raise BadInput("no such depth", expected=", ".join(DEPTHS), got=depth)
-    knobs, table = _settings(settings or {}), _thresholds(thresholds)
+    knobs, table = by_full_name(settings or {}, "inspection"), _thresholds(thresholds)
     shelf = Shelf(out)
     model = _read(path, file_only, net, part)
     run = _Run(model, shelf, depth, seed, net or "", knobs, table, only)
@@ -100,21 +98,6 @@ def scan(
     steps = _plan(run, file_only, _gifts(model, targets, reference, trusted, space, device))
     _inspect_all(run, steps)
     return compose(run.model, run.findings, run.not_checked, command)
-
-
-def _settings(settings: Mapping[str, Knobs]) -> dict[str, Knobs]:
-    """By full name; raises BadInput for an inspection or a knob that there is not, before anything runs."""
-    known = {}
-    for name, knobs in settings.items():
-        entry = find(name, "inspection")
-        technique = entry.load()
-        try:
-            technique(**knobs)
-        except (ValidationError, TypeError) as error:
-            hint = f"it has {', '.join(technique.model_fields) or 'none'}"
-            raise BadInput(f"these are no settings of {entry.name}: {error}", hint=hint) from None
-        known[entry.name] = knobs
-    return known
 
 
 def _thresholds(given: Path | str | Thresholds | None) -> Thresholds:
