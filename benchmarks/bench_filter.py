@@ -10,13 +10,12 @@ it is timed on a part of them, each of which costs the same.
 from __future__ import annotations
 
 import argparse
-import resource
-import time
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from benchmarks.costs import most, took
 from genvet.maths.full_reference import ssim
 from genvet.maths.hashes import hashed
 from genvet.maths.shifted_ssim import shifted_ssim
@@ -31,18 +30,6 @@ FILTERS: dict[str, Callable[[Tensor], Index]] = {
     "embedding, random convolutions": lambda x: Embedded(x, random_convolutions(), whole=False),
     "embedding, pixels": lambda x: Embedded(x, pixels(), whole=False),
 }
-
-
-def took(work: Callable[[], object]) -> float:
-    """Seconds of the processor."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
-
-
-def most() -> int:
-    """MiB that the process held at most so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 def drawn(n: int, seed: int) -> Tensor:

@@ -9,13 +9,12 @@ processor time, which other work disturbs least; memory is the most that the pro
 from __future__ import annotations
 
 import argparse
-import resource
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from benchmarks.costs import most, took
 from genvet.attacks.membership.latent_recovery import LatentRecovery
 from genvet.core.generator import Generator
 from genvet.core.queries import Samples
@@ -45,18 +44,6 @@ class Ready:
 
     def sample(self, n: int, rng: Rng) -> Tensor:
         return self.x[:n]
-
-
-def took(work: Callable[[], object]) -> float:
-    """Seconds of the processor."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
-
-
-def most() -> int:
-    """MiB that the process held at most so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 def nearest(samples: int, records: int) -> None:

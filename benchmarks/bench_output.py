@@ -6,12 +6,12 @@ import copy
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import torch
 from sklearn.cluster import KMeans
 
+from benchmarks.costs import took
 from genvet.core.data import Images
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
@@ -37,13 +37,6 @@ def network() -> Generator:
 
 def targets() -> Images:
     return Images(torch.rand(TARGETS, 1, 28, 28, generator=Rng(1).block()) * 2 - 1, ("a", "b", "c"))
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Processor seconds of one thread, so that a busy machine falsifies little."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
 
 
 @torch.inference_mode()
@@ -98,7 +91,7 @@ def throughput() -> None:
     whole = "the obvious loop, all three searches"
     works[whole] = (N // 2, lambda: obvious_whole(generator, known, references(), N // 2))
     # Rounds go through all of them in turn, and each compares within itself: whatever else runs falls on all alike.
-    rounds = [{name: n / seconds(work) for name, (n, work) in works.items()} for _ in range(RUNS)]
+    rounds = [{name: n / took(work) for name, (n, work) in works.items()} for _ in range(RUNS)]
     for name in works:
         print(f"{name:45} {statistics.median(r[name] for r in rounds):8.0f} samples a processor second")
     best = statistics.median(r["BF-OI"] / max(v for k, v in r.items() if k.startswith("bare")) for r in rounds)
@@ -129,7 +122,7 @@ def searches(restarts: int = 6, steps: int = 20, batches: tuple[int, ...] = (8, 
     rows, apart = TARGETS * len(starts), "one at a time"
     sizes = {f"in batches of up to {n}": n for n in batches} | {apart: 1}
     works = {name: lambda n=n: search(generator, known.x, starts, steps, n) for name, n in sizes.items()}
-    rounds = [{name: seconds(work) for name, work in works.items()} for _ in range(RUNS)]
+    rounds = [{name: took(work) for name, work in works.items()} for _ in range(RUNS)]
     for name in works:
         taken = statistics.median(r[name] for r in rounds)
         print(f"OB-OI, {rows} searches of {steps} steps, {name:25} {taken:8.2f} processor seconds")
@@ -141,7 +134,7 @@ def inspections() -> None:
     """The other searches without a target, at their standard depth."""
     generator = network()
     for probe in (Collapse(), Suspects(apart=0.0)):
-        spent = seconds(lambda probe=probe: probe(generator, Nothing(), Rng(0)))
+        spent = took(lambda probe=probe: probe(generator, Nothing(), Rng(0)))
         print(f"{probe.name()} at standard depth: {spent:.0f} processor seconds")
 
 
