@@ -163,14 +163,15 @@ class Duplicates(Audit):
             if d < limit and i != int(j):  # a symmetric picture mirrors itself
                 found.setdefault(tuple(sorted((i, int(j)))), float(d))
         near = sorted((which[a], which[b], s) for (a, b), s in found.items())
-        return limit, sorted(near, key=lambda pair: pair[2]), self._power(dataset, which, embedded, limit, rng)
+        power = self._power(dataset, which, embedded, fellows.spread, limit, rng)
+        return limit, sorted(near, key=lambda pair: pair[2]), power
 
     def _power(
-        self, dataset: Dataset, which: list[int], embedded: Tensor, limit: float, rng: Rng
+        self, dataset: Dataset, which: list[int], embedded: Tensor, spread: Tensor, limit: float, rng: Rng
     ) -> list[tuple[str, int, int]]:
         """Planted copies of each kind: made, and found as copies of what they were made of."""
         drawn = torch.randint(len(which), (self.planted,), generator=rng.fork("planted").block()).tolist()
-        spread, told = neighbours(embedded).spread, []
+        told = []
         for way, words in enumerate(WAYS):
             mine = drawn[way :: len(WAYS)]
             made = altered(dataset.x([which[i] for i in mine]), way)
