@@ -262,13 +262,13 @@ def _of_array(path: str | Path, file: Path) -> Dataset:
     items = tuple(
         Item(
             name=name,
-            sha256=_digest(x),
-            pixels=_digest(x),
+            sha256=digest,
+            pixels=digest,
             size=x.numel(),
             shape=(x.shape[0], x.shape[1], x.shape[2]),
             format="array",
         )
-        for name, x in zip(images.names, octet, strict=True)
+        for name, x, digest in zip(images.names, octet, map(_digest, octet), strict=True)
     )
     return Dataset(
         path=printable(path),

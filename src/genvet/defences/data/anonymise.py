@@ -27,6 +27,7 @@ from genvet.nets import face_finder, text_reader
 Step = Literal["strip", "blur", "pixelate", "synthetic", "drop", "pseudonymise"]
 Dropped = Literal["duplicates", "faces", "text", "fields"]
 SHOWN = 12
+NOTHING = "nothing found to hide"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +57,8 @@ class Anonymised(Result):
     rng: Rng
     which: tuple[int, ...]
     """Those that were measured, of which none is left out."""
+    steps: tuple[tuple[str, ...], ...]
+    """What was done to the first of them."""
     again: Tensor
     """(m,) whether each finds its own original, by who holds the originals."""
     people: tuple[Tensor, Tensor, Tensor] | None
@@ -109,7 +112,7 @@ class Anonymised(Result):
         )
 
     def tables(self) -> tuple[Table, ...]:
-        rows = [(self.dataset.items[i].name, ", ".join(self.change(i).steps)) for i in self.which[:SHOWN]]
+        rows = [(self.dataset.items[i].name, ", ".join(s)) for i, s in zip(self.which, self.steps, strict=False)]
         return (
             (Table(title="What was done, by example", columns=("picture", "steps"), rows=tuple(rows)),) if rows else ()
         )
@@ -156,7 +159,7 @@ class Anonymise(Audit):
             raise BadInput("nothing stands in for the pictures", expected="--generator, whose samples do")
         if not len(dataset):
             raise Unsupported("there are no pictures")
-        which, before, after, untouched = self._measured(dataset, given.generator, rng)
+        which, before, after, steps = self._measured(dataset, given.generator, rng)
         x, made = (torch.stack(small) if small else torch.empty(0, 1, SIDE, SIDE) for small in (before, after))
         rows, changed = (space(self.space)(some) if len(some) else torch.empty(0, 1) for some in (x, made))
         person = None if dataset.labels is None else dataset.labels[list(which)]
@@ -168,19 +171,20 @@ class Anonymise(Audit):
             generator=given.generator,
             rng=rng,
             which=tuple(which),
+            steps=tuple(steps[:SHOWN]),
             again=found_again(changed, rows) if len(which) else torch.empty(0, dtype=torch.bool),
             people=people,  # type: ignore[arg-type]
             guess=by_guess(person) if person is not None else 0.0,
             kept=float(ssim(made, x).mean()) if len(which) else 0.0,
-            untouched=untouched,
+            untouched=sum(NOTHING in some for some in steps),
             shown=torch.stack([x[:SHOWN], made[:SHOWN]], 1).flatten(0, 1),
         )
 
     def _measured(
         self, dataset: Dataset, generator: Generator | None, rng: Rng
-    ) -> tuple[list[int], list[Tensor], list[Tensor], int]:
-        """Some pictures that are kept, small, before and afterwards; and in how many nothing was hidden."""
-        which, before, after, untouched = [], list[Tensor](), list[Tensor](), 0
+    ) -> tuple[list[int], list[Tensor], list[Tensor], list[tuple[str, ...]]]:
+        """Some pictures that are kept, small, before and afterwards; and what was done to each."""
+        which, before, after, steps = [], list[Tensor](), list[Tensor](), list[tuple[str, ...]]()
         drawn = chosen(len(dataset), self.measured, rng)
         channels = dataset.small.shape[1]
         for i in track(drawn, len(drawn), "measuring"):
@@ -191,8 +195,8 @@ class Anonymise(Audit):
             before.append(dataset.x([i])[0])
             small = F.interpolate(changed.picture[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
             after.append(small.expand(channels, -1, -1) if len(small) < channels else small)
-            untouched += "nothing found to hide" in changed.steps
-        return which, before, after, untouched
+            steps.append(changed.steps)
+        return which, before, after, steps
 
     def changed(self, dataset: Dataset, i: int, generator: Generator | None, rng: Rng) -> Changed:
         """Picture i afterwards."""
@@ -206,7 +210,7 @@ class Anonymise(Audit):
                 parts = self._parts(x)
                 for part in parts:
                     x = blurred(x, part, self.strength) if step == "blur" else pixelated(x, part, self.cells)
-                steps.append(f"{step}: {len(parts)} {self.region}" if parts else "nothing found to hide")
+                steps.append(f"{step}: {len(parts)} {self.region}" if parts else NOTHING)
             elif step == "synthetic" and generator is not None:
                 x = standing_in(generator, i, x.shape, rng)
                 steps.append("replaced by a sample")
