@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from genvet.cli import screen
-from genvet.cli.options import Debugging, Flag, command_line, output_folder, technique_settings
+from genvet.cli.options import DEBUGGING, Debugging, Flag, command_line, output_folder, technique_settings
 from genvet.cli.outcome import exit_code, keep, leaving_nothing_empty, put
 from genvet.core.errors import BadInput
 from genvet.core.printable import printable
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from genvet.core.dataset import Dataset
     from genvet.core.report import Report
 
-DEBUGGING = Debugging()
 ANONYMISE, TABLES = "data.anonymise", "data.tables"
 
 

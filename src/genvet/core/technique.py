@@ -87,6 +87,11 @@ class Technique(Record):
         """The file below its room: genvet/inspections/output/brute_force.py is output.brute_force."""
         return cls.__module__.removeprefix("genvet.").partition(".")[2]
 
+    @classmethod
+    def gift(cls) -> type[Any]:
+        """Its own dataclass of what it may be given: the annotation of `given`."""
+        return _hints(cls)["given"]
+
 
 class Probe(Technique):
     """Measures: attacks, inspections, studies. The annotation of `target` is the access it needs."""
@@ -99,22 +104,12 @@ class Probe(Technique):
         """The view of the target that it is to be handed."""
         return _hints(cls)["target"]
 
-    @classmethod
-    def gift(cls) -> type[Any]:
-        """Its own dataclass of what it may be given."""
-        return _hints(cls)["given"]
-
 
 class Repair(Technique):
     """Changes weights so that less of what was planted is left; the generator that it is handed stays as it is."""
 
     def __call__(self, target: Generator, given: Any, rng: Rng) -> Generator:
         raise NotImplementedError
-
-    @classmethod
-    def gift(cls) -> type[Any]:
-        """Its own dataclass of what it may be given."""
-        return _hints(cls)["given"]
 
 
 class Guard(Technique):
@@ -132,11 +127,6 @@ class Guard(Technique):
         """The view that it stands before: Queries or Scores."""
         return _hints(cls)["view"]
 
-    @classmethod
-    def gift(cls) -> type[Any]:
-        """Its own dataclass of what it may be given."""
-        return _hints(cls)["given"]
-
 
 class Audit(Technique):
     """Looks at a data set: what it tells of people, and what a generator would make of it."""
@@ -150,11 +140,6 @@ class Audit(Technique):
 
     def __call__(self, dataset: Dataset, given: Any, rng: Rng) -> Result:
         raise NotImplementedError
-
-    @classmethod
-    def gift(cls) -> type[Any]:
-        """Its own dataclass of what it may be given."""
-        return _hints(cls)["given"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -209,12 +194,7 @@ class Recipe(Technique):
         kinds: list[type[Any]] = list(get_type_hints(self.gift()).values())
         return kinds[0]
 
-    @classmethod
-    def gift(cls) -> type[Any]:
-        """Its own dataclass of the data that it learns from."""
-        return _hints(cls)["given"]
-
 
 @cache
-def _hints(technique: type[Probe] | type[Repair] | type[Guard] | type[Audit] | type[Recipe]) -> dict[str, type[Any]]:
+def _hints(technique: type[Technique]) -> dict[str, type[Any]]:
     return get_type_hints(technique.__call__)
