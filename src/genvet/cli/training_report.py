@@ -28,7 +28,7 @@ def write(
     from genvet.files.load import load
 
     steps = max((len(values) for values in trained.losses.values()), default=0)
-    losses = ", ".join(f"{name} {value:.4g}" for name, value in trained.record["loss"].items() if name != "epsilon")
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in _losses(trained).items())
     finding = Finding(
         technique=recipe.name(),
         version=recipe.version,
@@ -51,8 +51,8 @@ def measures(trained: Trained) -> tuple[Measure, ...]:
     from genvet.core.report import Measure
 
     about = trained.record
-    losses = {name: value for name, value in about["loss"].items() if name != "epsilon"}  # below, with what it means
-    made = [Measure(name=f"loss.{name}", value=v, note="mean of the last 100 steps") for name, v in losses.items()]
+    note = "mean of the last 100 steps"
+    made = [Measure(name=f"loss.{name}", value=v, note=note) for name, v in _losses(trained).items()]
     if "accuracy" in about:
         bounds = {"low": about["accuracy_low"], "high": about["accuracy_high"], "chance": about["chance"]}
         note = "on held-out images; exact 95 % interval; chance is the commonest class alone"
@@ -114,6 +114,13 @@ def figures(trained: Trained, folder: Path, rate: int, seed: int) -> tuple[Figur
     generator = trained.generator
     x = generator.sample(64 if len(generator.shape) == 3 else 4, Rng(seed).fork("report"))
     return *made, Shelf(folder, rate).figure(Picture("Samples", x))
+
+
+def _losses(trained: Trained) -> dict[str, float]:
+    """Those of the record, without the budget that is spent: it is told with what it means."""
+    from genvet.training.loop import BUDGET
+
+    return {name: value for name, value in trained.record["loss"].items() if name != BUDGET}
 
 
 def _thinned(values: Sequence[float], of: Callable[[Sequence[float]], float] = fmean) -> list[list[float]]:

@@ -19,7 +19,7 @@ from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.averages import mean_of
 from genvet.maths.full_reference import psnr
 from genvet.maths.statistics import clopper_pearson
-from genvet.studies.undefended import Bare, clean
+from genvet.studies.undefended import Bare, clean, firsts
 
 FAR = (2.0, 10.0, 100.0)
 """How many times as long as typical a far latent is; the last is what triggers far out need."""
@@ -163,7 +163,8 @@ def _firsts(target: Queries, z: Tensor, labels: Tensor | None) -> tuple[Reply, T
         reply = Reply(torch.empty(0, *target.shape), torch.empty(0, dtype=torch.long), torch.ones(n, dtype=torch.long))
     x = torch.full((n, *target.shape), torch.nan)
     images, owner = reply.images.float().cpu(), reply.owner.cpu()
-    x[owner.flip(0)] = images.flip(0)
+    first = firsts(owner)
+    x[owner[first]] = images[first]
     return reply, x
 
 

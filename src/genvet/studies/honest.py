@@ -20,7 +20,7 @@ from genvet.maths.full_reference import psnr, ssim
 from genvet.maths.statistics import clopper_pearson
 from genvet.nets.distortion import FEWEST, between
 from genvet.nets.random_features import NAME, random_features
-from genvet.studies.undefended import Bare, clean
+from genvet.studies.undefended import Bare, clean, firsts
 
 SHOWN = 8
 SAME = 120
@@ -124,7 +124,7 @@ class Honest(Probe):
         status, images, owner = self._asked(target, z, labels)
         pairs = None
         if bare is not None:
-            first = torch.tensor([int((owner == q).nonzero()[0]) for q in owner.unique()], dtype=torch.long)
+            first = firsts(owner)
             pairs = images[first], clean(bare, z, labels)[owner[first]]
         return Costs(
             asked=self.queries,
