@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -44,21 +45,20 @@ def gaussian_epsilon(noise: float, delta: float) -> float:
     >>> round(noise, 2), round(gaussian_epsilon(noise, 1e-5), 6)
     (3.73, 1.0)
     """
-    low, high = 0.0, 1.0
-    while gaussian_delta(high, noise) > delta:
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if gaussian_delta(middle, noise) > delta else (low, middle)
-    return high
+    return _least(lambda epsilon: gaussian_delta(epsilon, noise) > delta)
 
 
 def gaussian_noise(epsilon: float, delta: float) -> float:
     """The least noise that keeps one sum within epsilon at delta."""
+    return _least(lambda noise: gaussian_delta(epsilon, noise) > delta)
+
+
+def _least(falls_short: Callable[[float], bool]) -> float:
+    """The least positive number that does not, of a test that larger ones pass."""
     low, high = 0.0, 1.0
-    while gaussian_delta(epsilon, high) > delta:
+    while falls_short(high):
         high *= 2
     for _ in range(80):
         middle = (low + high) / 2
-        low, high = (middle, high) if gaussian_delta(epsilon, middle) > delta else (low, middle)
+        low, high = (middle, high) if falls_short(middle) else (low, middle)
     return high
