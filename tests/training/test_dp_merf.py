@@ -12,7 +12,8 @@ from genvet.core.data import Images
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
 from genvet.maths.mean_embedding import embedded, frequencies, gaussian_delta, gaussian_epsilon, gaussian_noise
-from genvet.training.dp_merf import DPMERF, Given, noisy_mean
+from genvet.training.adversarial import Given
+from genvet.training.dp_merf import DPMERF, noisy_mean
 
 
 def test_the_noise_of_one_sum_is_exact() -> None:

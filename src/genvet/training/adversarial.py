@@ -56,10 +56,7 @@ class Adversarial(Recipe):
     """Decay of the weight average (EMA)."""
 
     def __call__(self, given: Given, rng: Rng) -> TrainedGenerator:
-        x = given.images.x
-        if x.ndim != 4 or x.shape[2] != x.shape[3] or x.shape[2] % 4:
-            expected = "(n, channels, side, side), with a side that is a multiple of 4"
-            raise BadInput("a DCGAN makes square images", expected=expected, got=str(tuple(x.shape)))
+        x = squares(given)
         with rng.fork("weights").seeded():
             generator = self.fresh(x)
             critic = dcgan.critic(self.capacity, x.shape[2], x.shape[1])
@@ -75,6 +72,15 @@ class Adversarial(Recipe):
     def fresh(self, x: Tensor) -> Generator:
         """The generator to train on these images."""
         return dcgan.build(self.latent, self.capacity, x.shape[2], x.shape[1])
+
+
+def squares(given: Given) -> Tensor:
+    """The images (n, channels, side, side); raises BadInput where a DCGAN does not make such."""
+    x = given.images.x
+    if x.ndim != 4 or x.shape[2] != x.shape[3] or x.shape[2] % 4:
+        expected = "(n, channels, side, side), with a side that is a multiple of 4"
+        raise BadInput("a DCGAN makes square images", expected=expected, got=str(tuple(x.shape)))
+    return x
 
 
 class Plain(Pace, Protocol):

@@ -6,34 +6,26 @@ import copy
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from genvet.core.data import Images
 from genvet.core.errors import BadInput, Unsupported
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.maths.mean_embedding import embedded, frequencies, gaussian_epsilon, gaussian_noise
 from genvet.nets import dcgan
-from genvet.training.adversarial import calibrate
+from genvet.training.adversarial import Given, calibrate, squares
 from genvet.training.loop import Learner, average, run, update
 from genvet.training.promising import ADJACENCY, HOLDS, published
 from genvet.training.team import team
 
 ROWS = 1024
 """Images that are embedded at once."""
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What it learns from."""
-
-    images: Images
 
 
 class DPMERF(Recipe):
@@ -77,10 +69,7 @@ class DPMERF(Recipe):
     """Decay of the weight average (EMA)."""
 
     def __call__(self, given: Given, rng: Rng) -> TrainedGenerator:
-        x = given.images.x
-        if x.ndim != 4 or x.shape[2] != x.shape[3] or x.shape[2] % 4:
-            expected = "(n, channels, side, side), with a side that is a multiple of 4"
-            raise BadInput("a DCGAN makes square images", expected=expected, got=str(tuple(x.shape)))
+        x = squares(given)
         noise = self.spread(len(x))
         with rng.fork("weights").seeded():
             generator = dcgan.build(self.latent, self.capacity, x.shape[2], x.shape[1])

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genvet.core.data import Images
-from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
 from genvet.nets import dcgan
-from genvet.training.adversarial import Adversarial, Duel, calibrate
+from genvet.training.adversarial import Adversarial, Duel, Given, calibrate, squares
 from genvet.training.clipping import clipped
 from genvet.training.loop import average, run, update
 from genvet.training.noisy_generator import held, samples_loss
 from genvet.training.privacy_linter import mended
 from genvet.training.promising import Promising, published
 from genvet.training.shield import Shield, add_noise
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What it learns from."""
-
-    images: Images
 
 
 class PrivateDCGAN(Promising, Adversarial, Recipe):
@@ -54,11 +45,8 @@ class PrivateDCGAN(Promising, Adversarial, Recipe):
     noisy_generator: bool = False
     """A control: clip and noise the generator's gradients too. It costs quality and buys no privacy."""
 
-    def __call__(self, given: Given, rng: Rng) -> TrainedGenerator:  # type: ignore[override]
-        x = given.images.x
-        if x.ndim != 4 or x.shape[2] != x.shape[3] or x.shape[2] % 4:
-            expected = "(n, channels, side, side), with a side that is a multiple of 4"
-            raise BadInput("a DCGAN makes square images", expected=expected, got=str(tuple(x.shape)))
+    def __call__(self, given: Given, rng: Rng) -> TrainedGenerator:
+        x = squares(given)
         noise = self.spread(len(x))
         steps = self.affordable(len(x), noise)
         with rng.fork("weights").seeded():

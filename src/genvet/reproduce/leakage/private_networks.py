@@ -22,7 +22,6 @@ from genvet.training.checkpoints import Folder, kept_by
 from genvet.training.classifier import Given as Lessons
 from genvet.training.classifier import Supervised
 from genvet.training.dp_merf import DPMERF
-from genvet.training.dp_merf import Given as Means
 from genvet.training.private_dcgan import PrivateDCGAN
 from genvet.training.written import write
 
@@ -51,7 +50,7 @@ class Shielded(Learned):
         if not (folder / "generator.safetensors").is_file():
             learned = self.held(place, 0).learned
             with kept_by(Folder(folder / "resume", CHECKPOINTS)):
-                trained = self.recipe(Means(learned) if self.merf else Given(learned), Rng(self.seed))
+                trained = self.recipe(Given(learned), Rng(self.seed))
             write(trained, folder, {})
         return folder
 
