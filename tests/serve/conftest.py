@@ -7,13 +7,18 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import pytest
+from clocks import Clock
 
 from genvet.core.rng import Rng
 from genvet.nets import stylegan2
 from genvet.serve.explore import Server
 from genvet.serve.explorer import Explorer
+
+if TYPE_CHECKING:
+    from genvet.serve.reviews import Reviews
 
 SMALL = {"size": 16, "z_dim": 16, "w_dim": 12, "channel_base": 128, "channel_max": 16}
 
@@ -48,3 +53,20 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with server.connect() as connection:
         connection.exec_driver_sql(f"drop database {name} with (force)")
     server.dispose()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def reviews(tmp_path: Path, clock: Clock) -> Reviews:
+    """An empty queue of five at most, with its database, and an audit log whose key is the bytes 0 to 31."""
+    from genvet.serve.ledger import Ledger
+    from genvet.serve.reviews import Reviews
+    from genvet.serve.store import METADATA, Store
+
+    store = Store(f"sqlite:///{tmp_path / 'genvet.db'}", clock)
+    METADATA.create_all(store.engine)
+    return Reviews(store, Ledger(store.engine, bytes(range(32)), tmp_path / "head"), most=5)

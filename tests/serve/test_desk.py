@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-import uvicorn
 from browser import CHROMIUM, Browser
+from clocks import Clock
 from fastapi import FastAPI
 
 from genvet.serve import keys
@@ -21,32 +19,17 @@ from genvet.serve.desk import Desk
 from genvet.serve.ledger import Ledger
 from genvet.serve.page import router
 from genvet.serve.reviews import Reviews
+from genvet.serve.running import running
 from genvet.serve.sessions import LASTING
-from genvet.serve.store import METADATA, Store
 
-SECRET = bytes(range(32))
 HOSTILE = "<script>alert(1)</script>\u202e"
 
 
-class Clock:
-    at = 1.8e9
-
-    def __call__(self) -> float:
-        return self.at
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def desk(tmp_path: Path, clock: Clock) -> Desk:
+def desk(reviews: Reviews) -> Desk:
     """A service with an operator, two clients and three held images, of which one carries a hostile reason."""
-    store = Store(f"sqlite:///{tmp_path / 'genvet.db'}", clock)
-    METADATA.create_all(store.engine)
-    ledger = Ledger(store.engine, SECRET, tmp_path / "head")
-    reviews = Reviews(store, ledger)
+    store, ledger = reviews.store, reviews.log
+    assert isinstance(ledger, Ledger)
     keys.added(store, "ann", budget=1000)
     keys.added(store, "bob", budget=None, rate=2.5)
     rows = torch.linspace(-1, 1, 32)
@@ -70,14 +53,8 @@ def url(desk: Desk) -> Iterator[str]:
     """The page on a real socket."""
     app = FastAPI(openapi_url=None)
     app.include_router(router(desk))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
-    running = threading.Thread(target=server.run)
-    running.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    running.join()
+    with running(app) as url:
+        yield url
 
 
 @pytest.fixture

@@ -6,35 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from clocks import Clock
 from sqlalchemy import select
 from torch import Tensor
 
-from genvet.serve.ledger import Ledger
 from genvet.serve.problems import Problem
 from genvet.serve.reviews import HELD, KEPT, PATIENCE, Reviews
-from genvet.serve.store import METADATA, Store
 from genvet.serve.tampering import verify
 
 SECRET, SHAPE = bytes(range(32)), (1, 4, 4)
-
-
-class Clock:
-    at = 1e9
-
-    def __call__(self) -> float:
-        return self.at
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def reviews(tmp_path: Path, clock: Clock) -> Reviews:
-    store = Store(f"sqlite:///{tmp_path / 'genvet.db'}", clock)
-    METADATA.create_all(store.engine)
-    return Reviews(store, Ledger(store.engine, SECRET, tmp_path / "head"), most=5)
 
 
 def held(reviews: Reviews, images: list[Tensor], client: int = 7) -> str:

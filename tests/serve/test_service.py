@@ -267,7 +267,7 @@ def test_many_clients_spend_their_own_budgets_to_the_query(tmp_path: Path) -> No
 
 
 def test_what_fails_is_a_problem_without_a_stack_and_costs_nothing(
-    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> torch.Tensor:
         raise RuntimeError("/secret/path broke")
