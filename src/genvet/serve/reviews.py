@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load as unpacked
@@ -36,7 +36,7 @@ from genvet.core.errors import BadInput
 from genvet.core.printable import printable
 from genvet.core.queries import STATUS, Reply
 from genvet.serve.problems import Problem
-from genvet.serve.store import CLIENTS, METADATA, Store
+from genvet.serve.store import CLIENTS, METADATA, Log, Store
 
 HELD = Table(
     "held",
@@ -54,6 +54,8 @@ HELD = Table(
     Column("decided", Double),
 )
 """One row for each held query."""
+NOTED = tuple(HELD.c[name] for name in ("id", "hold", "place", "client", "digest", "decision"))
+"""What the audit log is told of, which is all but the images."""
 
 Decision = Literal["approved", "rejected", "expired"]
 ANSWERS: dict[Decision | None, int] = {
@@ -69,14 +71,6 @@ LARGEST = 16 << 20
 """Bytes of the images of one query."""
 PATIENCE, KEPT = 14 * 86400.0, 7 * 86400.0
 """Seconds that an image waits for a person before it expires; and that an approved one waits for its client."""
-
-
-class Log(Protocol):
-    """The audit log."""
-
-    def append(self, rows: Sequence[Mapping[str, Any]], connection: Connection | None = None) -> None: ...
-
-    def settle(self) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +99,14 @@ class Reviews:
         waiting = connection.execute(select(func.count()).where(HELD.c.decision.is_(None))).scalar_one()
         if waiting + len(images) > self.most:
             raise Problem(503, "too many images wait for a person already; nothing was charged", wait=60)
-        hold, rows = secrets.token_urlsafe(32), []
+        hold, now, rows = secrets.token_urlsafe(32), self._now(connection), list[dict[str, Any]]()
         for place, (x, reason) in enumerate(zip(images, why, strict=True)):
             data = packed({"x": x.detach().float().cpu().contiguous()})
             if len(data) > LARGEST:
                 raise BadInput("too much to hold", expected=f"{LARGEST} bytes a query", got=str(len(data)))
             digest = hashlib.sha256(data).hexdigest()
             rows.append({"hold": hold, "place": place, "client": client, "why": printable(reason, 390), "images": data})
-            rows[-1] |= {"digest": digest, "at": self._now(connection)}
+            rows[-1] |= {"digest": digest, "at": now}
         if rows:
             connection.execute(insert(HELD), rows)
         return hold
@@ -165,7 +159,7 @@ class Reviews:
                 if before is None:
                     raise Problem(404, "there is no such image")
                 raise Problem(409, f"it was {before.decision} already, by {before.by or 'nobody'}")
-            self._note(connection, connection.execute(select(HELD).where(mine)).all(), by)
+            self._note(connection, connection.execute(select(*NOTED).where(mine)).all(), by)
         if self.log is not None:
             self.log.settle()
 
@@ -173,17 +167,15 @@ class Reviews:
         """Let what waited too long expire, and erase what was not collected in time; gives how many expired."""
         with self.store.writing() as connection:
             now = self._now(connection)
-            late = select(HELD).where(HELD.c.decision.is_(None), HELD.c.at < now - PATIENCE)
-            expired = connection.execute(late).all()
-            ids = [row.id for row in expired]
-            gone = {"decision": "expired", "images": None, "decided": now}
-            connection.execute(update(HELD).where(HELD.c.id.in_(ids)).values(**gone))
-            connection.execute(update(HELD).where(HELD.c.decided < now - KEPT).values(images=None))
-            rows = connection.execute(select(HELD).where(HELD.c.id.in_(ids))).all()
-            self._note(connection, rows, "")
-        if self.log is not None and ids:
+            late = update(HELD).where(HELD.c.decision.is_(None), HELD.c.at < now - PATIENCE)
+            gone = late.values(decision="expired", images=None, decided=now).returning(*NOTED)
+            expired = sorted(connection.execute(gone).all(), key=lambda row: row.id)
+            old = update(HELD).where(HELD.c.decided < now - KEPT, HELD.c.images.is_not(None))
+            connection.execute(old.values(images=None))
+            self._note(connection, expired, "")
+        if self.log is not None and expired:
             self.log.settle()
-        return len(ids)
+        return len(expired)
 
     def _note(self, connection: Connection, rows: Sequence[Row[Any]], by: str) -> None:
         """Each decision, in the audit log, in the same transaction."""
