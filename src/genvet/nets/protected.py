@@ -82,31 +82,32 @@ class Index(ABC):
         return sum(t.numel() * t.element_size() for t in (*self.held(), self.scale)) / self.size
 
 
-class Structural(Index):
-    """The images themselves in eight bits, compared by SSIM whatever shift of a few pixels lies between."""
+class Whole(Index):
+    """The images themselves in eight bits: a slow distance, to the few that are nearest as small pictures."""
 
-    unit, pictures = "1 - SSIM", True
-    exposes = "the protected images themselves, in eight bits: SSIM cannot be computed from less"
+    exposes, pictures = "the protected images themselves, in eight bits", True
 
-    def __init__(self, x: Tensor, reach: int, candidates: int) -> None:
-        self._x = octets(x)
-        self._reach, self._candidates, self.size = reach, min(candidates, len(x)), len(x)
+    def __init__(self, x: Tensor, candidates: int, reach: int = 0) -> None:
+        self._x, self._reach = octets(x), reach
+        self._candidates, self.size = min(candidates, len(x)), len(x)
         self.scale = torch.ones(len(x))
         self._rows = torch.cat([_coarse(part).mul(127).round().to(torch.int8) for part in x.split(ROWS)])
 
     def held(self) -> tuple[Tensor, ...]:
         return self._x, self._rows
 
+    @abstractmethod
+    def _apart(self, x: Tensor, few: Tensor) -> Tensor:
+        """From each of the outputs x (n, *shape) to its own few images (n, k, *shape): (n, k)."""
+
     def _nearest(self, x: Tensor) -> Near:
-        n, k = len(x), self._candidates
         likely = self._likely(x)
-        pairs = pictures(self._x[likely.flatten()])
-        alike = shifted_ssim(x.repeat_interleave(k, 0), pairs, self._reach).view(n, k)
-        best = ((1 - alike) / self.scale[likely]).min(1)
+        few = pictures(self._x[likely.flatten()]).unflatten(0, tuple(likely.shape))
+        best = (self._apart(x, few) / self.scale[likely]).min(1)
         return Near(best.values, likely.gather(1, best.indices[:, None])[:, 0])
 
     def _likely(self, x: Tensor) -> Tensor:
-        """The few (n, k) that correlate best with the outputs, coarsely and at the best of nine shifts."""
+        """The few (n, k) that correlate best with the outputs, coarsely and at the best of nine shifts, if any."""
         places = [-self._reach, 0, self._reach] if self._reach else [0]
         moved = torch.cat([_coarse(shifted(x, i, j)) for i in places for j in places])
         best = _Best(len(x), self._candidates)
@@ -114,6 +115,31 @@ class Structural(Index):
             alike = (moved @ rows.float().T).view(-1, len(x), len(rows)).amax(0) / 127
             best.offer((1 - alike) / self.scale[start : start + ROWS], start)
         return best.which
+
+
+class Structural(Whole):
+    """Compared by SSIM whatever shift of a few pixels lies between."""
+
+    unit = "1 - SSIM"
+    exposes = f"{Whole.exposes}: SSIM cannot be computed from less"
+
+    def __init__(self, x: Tensor, reach: int, candidates: int) -> None:
+        super().__init__(x, candidates, reach)
+
+    def _apart(self, x: Tensor, few: Tensor) -> Tensor:
+        n, k = few.shape[:2]
+        return 1 - shifted_ssim(x.repeat_interleave(k, 0), few.flatten(0, 1), self._reach).view(n, k)
+
+
+class Felt(Whole):
+    """Compared by a network: its features of all images would be a hundred times as large as these."""
+
+    def __init__(self, x: Tensor, distance: Perceptual, candidates: int) -> None:
+        super().__init__(x, candidates)
+        self._distance, self.unit = distance, distance.name
+
+    def _apart(self, x: Tensor, few: Tensor) -> Tensor:
+        return self._distance.fan(x, few)
 
 
 class Hashes(Index):
@@ -174,32 +200,6 @@ class Embedded(Index):
         exact = (own.double()[:, None] - few.double()).square().sum(2).sqrt()
         nearest = (exact / self.scale[best.which]).min(1)
         return Near(nearest.values.float(), best.which.gather(1, nearest.indices[:, None])[:, 0])
-
-
-class Felt(Index):
-    """A perceptual distance to the few that are nearest as small pictures: features of all would be a hundred times as
-    large as the images."""
-
-    def __init__(self, x: Tensor, distance: Perceptual, candidates: int) -> None:
-        self._x, self._distance = octets(x), distance
-        self._candidates, self.size = min(candidates, len(x)), len(x)
-        self.scale = torch.ones(len(x))
-        self.unit = distance.name
-        self.exposes, self.pictures = "the protected images themselves, in eight bits", True
-        self._rows = torch.cat([_coarse(part).mul(127).round().to(torch.int8) for part in x.split(ROWS)])
-
-    def held(self) -> tuple[Tensor, ...]:
-        return self._x, self._rows
-
-    def _nearest(self, x: Tensor) -> Near:
-        own, best = _coarse(x), _Best(len(x), self._candidates)
-        for start, rows in _chunks(self._rows):
-            best.offer((1 - own @ rows.float().T / 127) / self.scale[start : start + ROWS], start)
-        which = best.which
-        theirs = pictures(self._x[which.flatten()])
-        far = self._distance.fan(x, theirs.unflatten(0, tuple(which.shape))) / self.scale[which]
-        nearest = far.min(1)
-        return Near(nearest.values, which.gather(1, nearest.indices[:, None])[:, 0])
 
 
 class Mirrored(Index):
