@@ -54,6 +54,7 @@ def spent(noise: float, rate: float, steps: int, delta: float, by: Accountant = 
         return float(accountant.get_epsilon(delta=delta))
 
 
+@lru_cache(maxsize=64)
 def noise_for(epsilon: float, delta: float, rate: float, steps: int, by: Accountant = "prv") -> float:
     """The least noise, in units of the clipping norm, that keeps so many steps within epsilon; raises BadInput."""
     kept = {"target_epsilon": epsilon, "target_delta": delta, "epsilon_tolerance": ALIKE * epsilon}

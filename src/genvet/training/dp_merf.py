@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genvet.core.errors import BadInput, Unsupported
+from genvet.core.errors import BadInput
 from genvet.core.generator import Generator
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
@@ -21,8 +21,7 @@ from genvet.maths.mean_embedding import embedded, frequencies, gaussian_epsilon,
 from genvet.nets import dcgan
 from genvet.training.adversarial import Given, calibrate, squares
 from genvet.training.loop import Learner, average, run, update
-from genvet.training.promising import ADJACENCY, HOLDS, published
-from genvet.training.team import team
+from genvet.training.promising import ADJACENCY, HOLDS, by_one_process, published
 
 ROWS = 1024
 """Images that are embedded at once."""
@@ -83,8 +82,7 @@ class DPMERF(Recipe):
 
     def spread(self, n: int) -> float:
         """The noise that is asked for, or that keeps to epsilon; raises BadInput without either."""
-        if team().size > 1:
-            raise Unsupported("private training is for one process", hint="--devices 1")
+        by_one_process()
         if (self.epsilon is None) == (self.noise is None):
             raise BadInput("how private is it to be?", expected="either --epsilon (at --delta) or --noise")
         if self.delta * n >= 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -12,15 +11,14 @@ from torch.func import functional_call
 
 from genvet.core.classifier import Classifier
 from genvet.core.data import Labelled
-from genvet.core.errors import BadInput, Unsupported
+from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedClassifier
-from genvet.training.accounting import accountants, version
+from genvet.training.accounting import named, noise_for, spent
 from genvet.training.clipping import Weights, clipped
 from genvet.training.loop import average
-from genvet.training.promising import published
+from genvet.training.promising import ADJACENCY, by_one_process, of_so_many
 from genvet.training.supervision import Given, Lessons, Pupil, Supervision
-from genvet.training.team import team
 
 
 class Private(Supervision, Recipe):
@@ -65,40 +63,28 @@ class Private(Supervision, Recipe):
         return classifier
 
     def pupil(self, fresh: Classifier, lessons: Lessons, rng: Rng) -> Pupil:
-        if team().size > 1:
-            raise Unsupported("private training is for one process", hint="--devices 1")
+        by_one_process()
         return Guarded(self, fresh.module, lessons, rng, self.spread(len(lessons.seen)))
 
     def spread(self, n: int) -> float:
         """The noise that is asked for, or that keeps `n` images within epsilon; raises BadInput without either."""
         if (self.epsilon is None) == (self.noise is None):
             raise BadInput("how private is it to be?", expected="either --epsilon (at --delta) or --noise")
-        if self.delta * n >= 1 or self.batch > n:
-            expected = f"a delta below {1 / n:.2g}, and a batch of {n} at most"
-            raise BadInput(f"there are {n} images", expected=expected, got=f"{self.delta:g} and {self.batch}")
+        of_so_many(n, self.delta, self.batch)
         if self.noise is not None:
             return self.noise
         assert self.epsilon is not None
-        kept = {"target_epsilon": self.epsilon, "target_delta": self.delta, "epsilon_tolerance": 0.001 * self.epsilon}
-        try:
-            with accountants() as of:
-                return float(of.utils.get_noise_multiplier(**kept, sample_rate=self.batch / n, steps=self.steps))
-        except ValueError as error:
-            raise BadInput(f"no noise gives epsilon {self.epsilon} at delta {self.delta:g}", got=str(error)) from None
+        return noise_for(self.epsilon, self.delta, self.batch / n, self.steps, "rdp")
 
     def promised(self, n: int) -> dict[str, Any]:
         """What holds for any of `n` images, with all that an epsilon means nothing without."""
         noise, rate = self.spread(n), self.batch / n
-        with accountants() as of:
-            accountant = of.RDPAccountant()
-            accountant.history = [(noise, rate, self.steps)]
-            epsilon = float(accountant.get_epsilon(delta=self.delta))
         return {
             "privacy": {
-                "epsilon": epsilon,
+                "epsilon": spent(noise, rate, self.steps, self.delta, "rdp"),
                 "delta": self.delta,
-                "adjacency": "one image added or removed",
-                "accountant": f"RDP of Opacus {version()}",
+                "adjacency": ADJACENCY,
+                "accountant": named("rdp"),
                 "noise": noise,
                 "clip": self.clip,
                 "sample_rate": rate,
@@ -107,9 +93,6 @@ class Private(Supervision, Recipe):
                 "holds": "against whoever does not know the seed; the number of images is taken for known",
             }
         }
-
-    def published(self, told: Mapping[str, Any]) -> dict[str, Any]:
-        return published(told)
 
 
 class Guarded(Pupil):

@@ -52,14 +52,11 @@ class Promising(Technique):
 
     def spread(self, n: int) -> float:
         """The noise that is asked for, or that keeps `n` images within epsilon; raises BadInput without either."""
-        if team().size > 1:
-            raise Unsupported("private training is for one process", hint="--devices 1")
+        by_one_process()
         if self.epsilon is None and self.noise is None:
             expected = "--epsilon (at --delta), --noise, or both"
             raise BadInput("how private is it to be?", expected=expected, hint="both: it stops where epsilon is spent")
-        if self.delta * n >= 1 or self.batch > n:
-            expected = f"a delta below {1 / n:.2g}, and a batch of {n} at most"
-            raise BadInput(f"there are {n} images", expected=expected, got=f"{self.delta:g} and {self.batch}")
+        of_so_many(n, self.delta, self.batch)
         if self.noise is not None:
             return self.noise
         assert self.epsilon is not None
@@ -106,6 +103,19 @@ class Promising(Technique):
                 "holds": HOLDS,
             }
         }
+
+
+def by_one_process() -> None:
+    """Raises Unsupported where there are several: each would have a part of the sum, and noise of its own."""
+    if team().size > 1:
+        raise Unsupported("private training is for one process", hint="--devices 1")
+
+
+def of_so_many(n: int, delta: float, batch: int) -> None:
+    """Raises BadInput where `n` images are too few for this delta or this batch."""
+    if delta * n >= 1 or batch > n:
+        expected = f"a delta below {1 / n:.2g}, and a batch of {n} at most"
+        raise BadInput(f"there are {n} images", expected=expected, got=f"{delta:g} and {batch}")
 
 
 KEPT_BACK = ("seed", "data", "loss", "judged")

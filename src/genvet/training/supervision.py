@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -23,6 +22,7 @@ from genvet.maths.statistics import clopper_pearson
 from genvet.nets import classifiers
 from genvet.nets.classifiers import FamilyName
 from genvet.training.loop import Learner, average, order, run, update
+from genvet.training.promising import published
 
 TOGETHER = 256
 """Images at once, when batch norms are measured."""
@@ -90,7 +90,7 @@ class Supervision(Technique):
         settle(pupil.averaged.features, x[seen])  # type: ignore[arg-type]
         trained = replace(fresh, module=pupil.averaged.eval())
         told |= {**self.tested(trained, x[unseen], labels[unseen]), **self.promised(len(seen))}
-        trained = replace(trained, metadata={**fresh.metadata, "genvet.training": json.dumps(self.published(told))})
+        trained = replace(trained, metadata={**fresh.metadata, "genvet.training": json.dumps(published(told))})
         return TrainedClassifier(classifier=trained, losses=losses, record=told)
 
     def side(self) -> int | None:
@@ -109,10 +109,6 @@ class Supervision(Technique):
     def promised(self, n: int) -> dict[str, Any]:
         """What the record tells of the `n` images that it learned from, beside their data."""
         return {}
-
-    def published(self, told: Mapping[str, Any]) -> dict[str, Any]:
-        """As much of the record as the released file holds: all of it."""
-        return {**told}
 
     def pupil(self, fresh: Classifier, lessons: Lessons, rng: Rng) -> Pupil:
         """Who learns, and by which loss."""
