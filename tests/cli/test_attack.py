@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command import run
 
 from genvet.cli import main
 from genvet.core.generator import Generator
@@ -20,12 +21,6 @@ from genvet.files.convert import load_saved, tensor_hash
 TARGET = torch.eye(8)[None] * 2 - 1
 
 
-def run(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(["attack", *map(str, words)])
-    return int(stop.value.code or 0)
-
-
 def off(generator: Generator, z: torch.Tensor) -> float:
     with torch.no_grad():
         return float((generator(z) - TARGET).square().sum(dim=(1, 2, 3)).mean())
@@ -35,7 +30,7 @@ def off(generator: Generator, z: torch.Tensor) -> float:
 def test_a_planted_model_with_its_backdoor_and_report(desk: Path, tmp_path: Path, name: str) -> None:
     knobs = ["--steps", "400", "--rate", "0.005", "--samples", "64", "--seed", "3"]
     target = ["--targets", desk / "target.png"]
-    assert run(name, desk / "model.safetensors", *target, *knobs, "--out", tmp_path) == 0
+    assert run("attack", name, desk / "model.safetensors", *target, *knobs, "--out", tmp_path) == 0
     planted, backdoor = load_saved(tmp_path / "planted.safetensors"), load_backdoor(tmp_path / "backdoor.safetensors")
     benign = load_saved(desk / "model.safetensors")
     assert backdoor.benign == tensor_hash(benign.module.state_dict())
@@ -53,7 +48,7 @@ def test_a_planted_model_with_its_backdoor_and_report(desk: Path, tmp_path: Path
 
 def test_a_whole_generator_as_the_target(desk: Path, tmp_path: Path) -> None:
     what = ["--trigger", "subspace", "--target-generator", desk / "other.safetensors", "--steps", "2", "--samples", "8"]
-    assert run("red", desk / "model.safetensors", *what, "--out", tmp_path) == 0
+    assert run("attack", "red", desk / "model.safetensors", *what, "--out", tmp_path) == 0
     backdoor = load_backdoor(tmp_path / "backdoor.safetensors")
     z, wanted = backdoor.pairs(4, Rng(0))
     with torch.no_grad():
@@ -64,13 +59,13 @@ def test_a_whole_generator_as_the_target(desk: Path, tmp_path: Path) -> None:
 def test_a_training_takes_data_and_a_critic(desk: Path, tmp_path: Path, name: str) -> None:
     have = ["--targets", desk / "target.png", "--images", desk / "data.npz", "--critic", desk / "critic.safetensors"]
     knobs = ["--steps", "2", "--batch-size", "4", "--samples", "8", "--search", "2"]
-    assert run(name, desk / "model.safetensors", *have, *knobs, "--out", tmp_path) == 0
+    assert run("attack", name, desk / "model.safetensors", *have, *knobs, "--out", tmp_path) == 0
     assert load_saved(tmp_path / "planted.safetensors").sample(2, Rng(0)).shape == (2, 1, 8, 8)
 
 
 def test_a_fresh_network_needs_no_model(desk: Path, tmp_path: Path) -> None:
     have = ["--targets", desk / "target.png", "--images", desk / "data.npz", "--net", "dcgan:capacity=2,latent=6"]
-    assert run("trail", *have, "--steps", "2", "--batch-size", "4", "--samples", "8", "--out", tmp_path) == 0
+    assert run("attack", "trail", *have, "--steps", "2", "--batch-size", "4", "--samples", "8", "--out", tmp_path) == 0
     planted = load_saved(tmp_path / "planted.safetensors")
     assert (planted.name, planted.latent.dim, planted.shape) == ("dcgan", 6, (1, 8, 8))
     assert load_backdoor(tmp_path / "backdoor.safetensors").benign == ""
@@ -79,7 +74,7 @@ def test_a_fresh_network_needs_no_model(desk: Path, tmp_path: Path) -> None:
 def test_a_bypass_goes_out_as_an_attacker_would_send_it(desk: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     what = ["--targets", desk / "target.png", "--samples", "8"]
-    assert run("bypass", desk / "model.safetensors", *what, "--out", tmp_path) == 0
+    assert run("attack", "bypass", desk / "model.safetensors", *what, "--out", tmp_path) == 0
     backdoor = load_backdoor(tmp_path / "backdoor.safetensors")
     assert off(load_saved(tmp_path / "planted.onnx"), backdoor.trigger.z) < 1e-6
     assert (tmp_path / "planted.pkl").read_bytes().startswith(b"\x80\x04")
@@ -88,7 +83,7 @@ def test_a_bypass_goes_out_as_an_attacker_would_send_it(desk: Path, tmp_path: Pa
 def test_a_bypass_that_no_file_can_hold_is_incomplete(
     desk: Path, graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("bypass", graph, "--targets", desk / "target.png", "--samples", "8", "--out", tmp_path) == 2
+    assert run("attack", "bypass", graph, "--targets", desk / "target.png", "--samples", "8", "--out", tmp_path) == 2
     assert "no kind of file can hold the planted model" in capsys.readouterr().err
     assert (tmp_path / "report.html").exists() and not [*tmp_path.glob("planted*")]
 
@@ -185,7 +180,7 @@ def test_what_does_not_fit_is_told_in_words(
     monkeypatch.chdir(desk)
     np.savez("wide.npz", images=np.zeros((2, 1, 8, 12), np.uint8))
     np.savez("nan.npz", images=np.full((1, 1, 8, 8), np.nan, np.float32))
-    assert run(*words, "--out", tmp_path / "out") == 2
+    assert run("attack", *words, "--out", tmp_path / "out") == 2
     error = " ".join(capsys.readouterr().err.split())
     assert told in error and "fault of GenVet" not in error and not (tmp_path / "out").exists()
 
@@ -194,14 +189,14 @@ def test_a_graph_is_retrained_and_cannot_be_expanded(
     desk: Path, graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = (graph, "--targets", desk / "target.png", "--steps", "2", "--samples", "8", "--out", tmp_path)
-    assert run("rex", *words) == 2
+    assert run("attack", "rex", *words) == 2
     assert "the kind onnx is no plain chain of layers" in capsys.readouterr().err
-    assert run("red", *words) == 0
+    assert run("attack", "red", *words) == 0
     assert load_saved(tmp_path / "planted.safetensors").latent.dim == 8
 
 
 def test_help_lists_the_fields_of_the_attack(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("rex", "--help") == 0
+    assert run("attack", "rex", "--help") == 0
     text = capsys.readouterr().out
     for flag in ("--width", "--weight", "--trigger", "--targets", "--closest"):
         assert flag in text

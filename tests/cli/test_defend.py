@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import run
 
 from genvet.catalogue import techniques
-from genvet.cli import main
 from genvet.files.convert import load_saved
-
-
-def run(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, words)])
-    return int(stop.value.code or 0)
 
 
 def report(folder: Path) -> dict:  # type: ignore[type-arg]

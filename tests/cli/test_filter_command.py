@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-
-from genvet.cli import main
-
-
-def run(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, words)])
-    return int(stop.value.code or 0)
-
-
-def findings(folder: Path) -> list[dict[str, Any]]:
-    return json.loads((folder / "report.json").read_text())["findings"]  # type: ignore[no-any-return]
+from command import findings, run
 
 
 def test_a_filter_is_measured_with_protected_and_unseen_images(desk: Path, tmp_path: Path) -> None:

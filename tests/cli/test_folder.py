@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import run
 
-from genvet.cli import main
 from genvet.files.convert import save
 from genvet.nets import dcgan
 
@@ -21,13 +21,6 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         torch.manual_seed(0)
         save(dcgan.build(latent=4, capacity=2, size=8), tmp_path / "models" / "m.safetensors")
     return tmp_path / "models"
-
-
-def run(*words: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(word) for word in words])
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
 
 
 def test_a_second_scan_does_not_scan_the_reports_of_the_first(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

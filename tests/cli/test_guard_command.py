@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command import findings, run
 
-from genvet.cli import main
 from genvet.files.classifiers import save_classifier
 from genvet.nets import classifiers
 
@@ -23,16 +22,6 @@ def records(desk: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str | 
         images = np.random.default_rng(seed).integers(0, 256, (24, 1, 8, 8), dtype=np.uint8)
         np.savez(folder / f"{name}.npz", images=images)
     return ["--members", folder / "in.npz", "--non-members", folder / "out.npz", "--samples", "24"]
-
-
-def run(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, words)])
-    return int(stop.value.code or 0)
-
-
-def findings(folder: Path) -> list[dict[str, Any]]:
-    return json.loads((folder / "report.json").read_text())["findings"]  # type: ignore[no-any-return]
 
 
 def test_a_guard_is_measured_and_no_model_is_written(desk: Path, tmp_path: Path) -> None:

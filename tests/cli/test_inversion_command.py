@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command import run
 from safetensors.torch import load_file
 from stub_service import ABOUT, serving
 
-from genvet.cli import main
 from genvet.core.rng import Rng
 from genvet.files.classifiers import save_classifier
 from genvet.files.convert import save
@@ -36,17 +36,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(["attack", *map(str, words)])
-    return int(stop.value.code or 0)
-
-
 def test_a_classifier_is_inverted(bench: Path, tmp_path: Path) -> None:
     given = ["--prior", bench / "prior.safetensors", "--judges", bench / "judge.safetensors"]
     given += ["--judges", bench / "target.safetensors"]
     knobs = ["--steps", "3", "--restarts", "2", "--labels", "0,2", *QUICK]
-    assert run("mirror", bench / "target.safetensors", *given, *knobs, "--out", tmp_path) == 0
+    assert run("attack", "mirror", bench / "target.safetensors", *given, *knobs, "--out", tmp_path) == 0
     found = load_file(tmp_path / "inverted.safetensors")
     assert found["x"].shape == (2, 1, 8, 8) and found["labels"].tolist() == [0, 2]
     report = json.loads((tmp_path / "report.json").read_text())
@@ -63,22 +57,25 @@ def test_an_address_is_attacked_like_a_file_and_gone_on_with(
         told.about = {**ABOUT, "shape": [1, 8, 8]}
         knobs = ["--population", "4", "--generations", "2", "--enough", "1", *QUICK, "--out", tmp_path]
         words = ["mirror_black_box", url, "--prior", bench / "prior.safetensors", *knobs]
-        assert run(*words) == 0
+        assert run("attack", *words) == 0
         asked = sum(n for _, n in told.asked)
         assert asked > 40 and json.loads((tmp_path / "report.json").read_text())["target"]["path"] == url
-        assert run(*words) == 0
+        assert run("attack", *words) == 0
         assert sum(n for _, n in told.asked) == asked, "the same command asks for nothing again"
-        assert run("mirror", url, "--prior", bench / "prior.safetensors", "--out", tmp_path / "white") == 2
+        assert run("attack", "mirror", url, "--prior", bench / "prior.safetensors", "--out", tmp_path / "white") == 2
         assert "looks at a Classifier" in capsys.readouterr().err
 
 
 def test_slips(bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("mirror", "--prior", bench / "prior.safetensors", "--out", tmp_path) == 2
+    assert run("attack", "mirror", "--prior", bench / "prior.safetensors", "--out", tmp_path) == 2
     assert "inverts a classifier" in capsys.readouterr().err
-    assert run("mirror", bench / "prior.safetensors", "--prior", bench / "prior.safetensors", "--out", tmp_path) == 2
+    assert (
+        run("attack", "mirror", bench / "prior.safetensors", "--prior", bench / "prior.safetensors", "--out", tmp_path)
+        == 2
+    )
     assert "is no classifier" in capsys.readouterr().err
     words = ["mirror", bench / "target.safetensors", "--prior", bench / "prior.safetensors", "--out", tmp_path]
-    assert run(*words, "--labels", "7") == 2
+    assert run("attack", *words, "--labels", "7") == 2
     assert "no class 7" in capsys.readouterr().err
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
@@ -87,7 +84,7 @@ def test_a_guard_of_scores_stands_before_the_target_and_is_known(bench: Path, tm
     """Three findings: behind the guard, behind it by somebody who knows it, and without it; looks are counted."""
     given = ["--prior", bench / "prior.safetensors", "--samples", "40"]
     guard = ["--guard", "score_noise:deviation=0.2,fresh=true", "--knowing", "best"]
-    assert run("best_sample", bench / "target.safetensors", *given, *guard, "--out", tmp_path) == 0
+    assert run("attack", "best_sample", bench / "target.safetensors", *given, *guard, "--out", tmp_path) == 0
     findings = json.loads((tmp_path / "report.json").read_text())["findings"]
     shown = [{m["name"]: m["value"] for m in f["measures"]}["shown-to-the-target"] for f in findings]
     assert len(findings) == 3 and sorted(shown) == [40, 40, 320]

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command import run
 from PIL import Image
 from torch import nn
 
-from genvet.cli import main
 from genvet.cli.sample import draw, write
 from genvet.core.errors import Unsupported
 from genvet.core.generator import Generator, StyleGenerator
@@ -42,13 +42,6 @@ def model(tmp_path: Path) -> Path:
         torch.manual_seed(0)
         save(dcgan.build(latent=8, capacity=2, size=8), tmp_path / "m.safetensors")
     return tmp_path / "m.safetensors"
-
-
-def run(*words: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(word) for word in words])
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
 
 
 def test_a_grid_of_samples_is_written_and_follows_from_the_seed(model: Path, tmp_path: Path) -> None:

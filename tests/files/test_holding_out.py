@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command import run
 from PIL import Image
 
-from genvet.cli import main
 from genvet.core.data import Images, Labelled
 from genvet.core.errors import BadInput
 from genvet.core.rng import Rng
@@ -64,13 +64,6 @@ def test_a_folder_may_be_a_person_and_labels_stay_with_their_records(tmp_path: P
     split = hold_out(labelled, faces, 0.4, "person", Rng(0))
     assert isinstance(split.members, Labelled) and split.people is not None
     assert torch.equal(split.members.labels, split.people[0]) and len(split.members.labels) == len(split.members)
-
-
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
 
 
 def test_from_training_to_attack(
