@@ -108,7 +108,23 @@ class Line:
         self._left = int(left) if left.isdecimal() and len(left) < 12 else self._left
 
 
-class RemoteScores:
+class Charged:
+    """What asks over a line counts what it asks for."""
+
+    _line: Line
+
+    @property
+    def used(self) -> int:
+        """Images that a classifier scored, or queries of a generator: those that were blocked or held count too."""
+        return self._line.used
+
+    @property
+    def left(self) -> int | None:
+        """How many will still be answered, by our budget or by the service's word; None where nobody says."""
+        return self._line.left
+
+
+class RemoteScores(Charged):
     """Scores of a classifier that is served elsewhere.
 
     Raises BadInput where the service is none of this kind or answers nonsense, AccessDenied where it wants a key,
@@ -123,16 +139,6 @@ class RemoteScores:
         self.classes: tuple[str, ...] = about["classes"]
         self.answers: Answers = about["answers"]
         self._most: int = about["most"]
-
-    @property
-    def used(self) -> int:
-        """Images that were answered."""
-        return self._line.used
-
-    @property
-    def left(self) -> int | None:
-        """Images that will still be answered, by our budget or by the service's word; None where nobody says."""
-        return self._line.left
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -162,7 +168,7 @@ class RemoteScores:
         return torch.stack([row for name in names if (row := have[name]) is not None])
 
 
-class RemoteQueries:
+class RemoteQueries(Charged):
     """Queries of a generator that is served elsewhere: every attack on a black box runs on it unchanged.
 
     Asking for a latent again is another query, as it would be of a generator at hand: what a guard draws anew differs.
@@ -183,16 +189,6 @@ class RemoteQueries:
         self._times: Counter[str] = Counter()
         self._run = secrets.token_hex(16) if self._known is None else self._known.run()
         """Of the keys of its requests: two runs that ask the same are two, and each is charged."""
-
-    @property
-    def used(self) -> int:
-        """Queries that were charged: those that were blocked or held are."""
-        return self._line.used
-
-    @property
-    def left(self) -> int | None:
-        """Queries that will still be answered, by our budget or by the service's word; None where nobody says."""
-        return self._line.left
 
     @torch.no_grad()
     def ask(self, z: Tensor, labels: Tensor | None = None) -> Reply:

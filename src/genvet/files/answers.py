@@ -6,8 +6,8 @@ import json
 import math
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -69,29 +69,21 @@ class Known:
 
 def about_classifier(body: bytes) -> dict[str, Any]:
     """What a service says that it is; raises BadInput where it is no classifier."""
-    try:
+    with _told("classifier", "shape, classes, answers", body):
         about = json.loads(body)
-        shape, classes = tuple(about["shape"]), tuple(about["classes"])
-        fits = (
-            about["kind"] == "classifier" and about["answers"] in ("scores", "top_k", "label") and len(shape) in (2, 3)
-        )
-        fits = fits and all(type(n) is int and 0 < n <= 4096 for n in shape)
+        shape, classes, answers = tuple(about["shape"]), tuple(about["classes"]), about["answers"]
+        fits = about["kind"] == "classifier" and answers in ("scores", "top_k", "label") and len(shape) in (2, 3)
+        fits = fits and all(_whole(n, 1, 4096) for n in shape)
         fits = fits and _whole(most := about.get("most", MOST), 1, 1 << 20)
         fits = fits and 1 < len(classes) <= 1_000_000 and all(isinstance(name, str) for name in classes)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        fits = False
-    if not fits:
-        raise BadInput(
-            "there is no classifier at this address",
-            expected="/v1/about that tells shape, classes, answers",
-            got=printable(body[:100]),
-        )
-    return {"shape": shape, "classes": classes, "answers": about["answers"], "most": min(most, MOST)}
+        if not fits:
+            raise ValueError
+    return {"shape": shape, "classes": classes, "answers": answers, "most": min(most, MOST)}
 
 
 def about_generator(body: bytes) -> dict[str, Any]:
     """What a service says that it is; raises BadInput where it is no generator."""
-    try:
+    with _told("generator", "shape, latent, latents, brings", body):
         about = json.loads(body)
         shape, prior, brings = tuple(about["shape"]), about["latent"], about["brings"]
         fits = about["kind"] == "generator" and len(shape) in (2, 3) and all(_whole(n, 1, 4096) for n in shape[:1])
@@ -99,16 +91,23 @@ def about_generator(body: bytes) -> dict[str, Any]:
         fits = fits and _whole(prior["dim"], 1, 65_536) and _whole(prior["classes"], 0, 1_000_000)
         fits = fits and prior["distribution"] in get_args(Distribution) and about["latents"] in ("client", "server")
         fits = fits and _whole(most := about.get("most", MOST), 1, 1 << 20)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        fits = False
-    if not fits:
-        raise BadInput(
-            "there is no generator at this address",
-            expected="/v1/about that tells shape, latent, latents, brings",
-            got=printable(body[:100]),
-        )
-    latent = Latent(prior["dim"], prior["distribution"], prior["classes"])
+        if not fits:
+            raise ValueError
+        latent = Latent(prior["dim"], prior["distribution"], prior["classes"])
     return {"shape": shape, "latent": latent, "latents": about["latents"], "brings": brings, "most": min(most, MOST)}
+
+
+@contextmanager
+def _told(kind: str, what: str, body: bytes) -> Iterator[None]:
+    """Raises BadInput where what a service says of itself cannot be read as this kind of model."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BadInput(
+            f"there is no {kind} at this address",
+            expected=f"/v1/about that tells {what}",
+            got=printable(body[:100]),
+        ) from None
 
 
 def _whole(n: object, low: int, high: int) -> bool:
