@@ -9,8 +9,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from genvet.core.data import Labelled
-from genvet.core.errors import BadInput
 from genvet.core.generator import StyleGenerator
 from genvet.core.rng import Rng
 from genvet.core.technique import Recipe, TrainedGenerator
@@ -50,15 +48,9 @@ class PrivateStyleGAN2(Promising, StyleGAN2, Recipe):
     """Of convolutions: a norm that was rounded to half precision could be passed."""
 
     def __call__(self, given: Given, rng: Rng) -> TrainedGenerator:
-        x, labels = self.fitted(given.images.x), None
-        if self.size & (self.size - 1):
-            raise BadInput("a style generator doubles its size", expected="a power of two", got=str(self.size))
-        if self.conditional and not isinstance(given.images, Labelled):
-            raise BadInput("a conditional network needs labelled images", got=type(given.images).__name__)
-        noise, classes = self.spread(len(x)), 0
+        x, labels, classes = self.taken(given.images)
+        noise = self.spread(len(x))
         steps = self.affordable(len(x), noise)
-        if self.conditional and isinstance(given.images, Labelled):
-            labels, classes = given.images.labels.to(x.device), len(given.images.classes)
         with rng.fork("weights").seeded():
             generator = self.fresh(x.shape[1], classes)
             critic, replaced = mended(self.opponent(x.shape[1], classes))

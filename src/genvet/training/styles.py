@@ -91,14 +91,7 @@ class Styles(Technique):
     """Of convolutions: half where the processor is made for it."""
 
     def __call__(self, given: Given, rng: Rng) -> TrainedGenerator:
-        x, labels = self.fitted(given.images.x), None
-        if self.size & (self.size - 1):
-            raise BadInput("a style generator doubles its size", expected="a power of two", got=str(self.size))
-        if self.conditional and not isinstance(given.images, Labelled):
-            raise BadInput("a conditional network needs labelled images", got=type(given.images).__name__)
-        classes = 0
-        if self.conditional and isinstance(given.images, Labelled):
-            labels, classes = given.images.labels.to(x.device), len(given.images.classes)
+        x, labels, classes = self.taken(given.images)
         with rng.fork("weights").seeded():
             generator, critic = self.fresh(x.shape[1], classes), self.opponent(x.shape[1], classes)
         duel = StyleDuel(self, generator, critic, x, labels, rng)
@@ -114,6 +107,17 @@ class Styles(Technique):
     def side(self) -> int:
         """The size that it trains at."""
         return self.size
+
+    def taken(self, images: Images) -> tuple[Tensor, Tensor | None, int]:
+        """Images in its size, with labels and the number of classes where it learns these; raises BadInput."""
+        x = self.fitted(images.x)
+        if self.size & (self.size - 1):
+            raise BadInput("a style generator doubles its size", expected="a power of two", got=str(self.size))
+        if not self.conditional:
+            return x, None, 0
+        if not isinstance(images, Labelled):
+            raise BadInput("a conditional network needs labelled images", got=type(images).__name__)
+        return x, images.labels.to(x.device), len(images.classes)
 
     def fitted(self, x: Tensor) -> Tensor:
         """Images in the size that it trains at; raises BadInput for what is no image."""
