@@ -165,10 +165,24 @@ class Draws:
 
 def first_each(reply: Reply) -> Tensor:
     """The first image that each query brought, (n, *shape); raises Refused where one brought none."""
+    some, places = _firsts(reply)
+    if not bool(some.all()):
+        raise Refused(f"{int((~some).sum())} of {len(some)} queries were not answered")
+    return reply.images[places.to(reply.images.device)]
+
+
+def first_or_none(reply: Reply) -> tuple[Tensor, Tensor]:
+    """The first image of each query on the CPU (n, *shape), zeros where there is none, and which brought one, (n,)."""
+    some, places = _firsts(reply)
+    images = torch.zeros(len(some), *reply.images.shape[1:])
+    images[some] = reply.images.float().cpu()[places[some]]
+    return images, some
+
+
+def _firsts(reply: Reply) -> tuple[Tensor, Tensor]:
+    """Which queries brought an image, (n,), and where the first of each lies among them, (n,)."""
     brought = torch.bincount(reply.owner.cpu(), minlength=len(reply.status))
-    if not bool((brought > 0).all()):
-        raise Refused(f"{int((brought == 0).sum())} of {len(brought)} queries were not answered")
-    return reply.images[(brought.cumsum(0) - brought).to(reply.images.device)]
+    return brought > 0, brought.cumsum(0) - brought
 
 
 def pictured(view: Queries, what: str) -> Queries:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from genvet.core.queries import Queries, Reply
 from genvet.core.rng import Rng
-from genvet.nets.between import Between
+from genvet.nets.between import Between, first_or_none
 from genvet.nets.filtered import moved
 
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -86,8 +86,4 @@ def consistent(view: Queries) -> Queries:
 
 def _first_of(reply: Reply) -> tuple[Tensor, Tensor]:
     """The first image of each query (n, *shape), zeros where there is none, and what became of each, (n,)."""
-    brought = torch.bincount(reply.owner.cpu(), minlength=len(reply.status))
-    some = brought > 0
-    images = torch.zeros(len(brought), *reply.images.shape[1:])
-    images[some] = reply.images.float().cpu()[(brought.cumsum(0) - brought)[some]]
-    return images, reply.status.cpu().clone()
+    return first_or_none(reply)[0], reply.status.cpu().clone()

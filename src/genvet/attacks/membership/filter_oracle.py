@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -18,6 +17,7 @@ from genvet.core.queries import Queries, Reply
 from genvet.core.rng import BLOCK, Rng
 from genvet.core.technique import Probe
 from genvet.maths.distances import Smallest, squared_distances
+from genvet.nets.between import first_or_none
 
 Grid = tuple[Tensor, Tensor]
 """Shares of queries that were not answered, and how far neighbouring answers are apart: (n,) each."""
@@ -114,11 +114,8 @@ def _latents(target: Queries, numbers: Tensor, rng: Rng) -> Tensor:
 
 def _told(reply: Reply, records: int, steps: int) -> Grid:
     """Of each record: the share of neighbours without an answer, and the mean distance of the others to the first."""
-    brought = torch.bincount(reply.owner.cpu(), minlength=len(reply.status))
-    some = brought > 0
-    x = torch.zeros(len(brought), math.prod(reply.images.shape[1:]))
-    x[some] = reply.images.float().cpu().flatten(1)[(brought.cumsum(0) - brought)[some]]
-    x, there = x.view(records, -1, steps, x.shape[1]), some.view(records, -1, steps)
+    x, there = (some.view(records, -1, steps, *some.shape[1:]) for some in first_or_none(reply))
+    x = x.flatten(3)
     off = (x[:, :, 1:] - x[:, :, :1]).square().mean(3).sqrt()
     both = there[:, :, 1:] & there[:, :, :1]
     jumps = (off * both).sum((1, 2)) / both.sum((1, 2)).clamp_min(1)
