@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
 import logging
+import re
+import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -365,6 +370,18 @@ def test_what_is_held_waits_for_a_person_and_is_collected(tmp_path: Path) -> Non
         assert told["status"].tolist() == [0, 1] and torch.allclose(told["x"], generator()(odd[2:3]), atol=1e-5)
         served.key = keys.added(served.store, "other", budget=9)
         assert ask(served, "GET", place).status_code == 404, "another client's"
+
+
+def test_held_sounds_are_heard_at_their_own_rate(tmp_path: Path) -> None:
+    model = replace(generator(), shape=(1, 64), metadata={"genvet.data": '{"rate": 8000}'})
+    model.module.register_forward_hook(lambda module, given, x: x.flatten(2))
+    with serving(tmp_path, model, policy={"latents": {"source": "client", "otherwise": "hold"}}) as served:
+        assert load(images(served, 9 * z(1)).content)["status"].tolist() == [2]
+        entered = ask(served, "POST", "/desk/in", data={"key": served.operator})
+        page = ask(served, "GET", "/desk", headers={"Cookie": entered.headers["set-cookie"].partition(";")[0]}).text
+        (sound,) = re.findall(r"data:audio/wav;base64,([A-Za-z0-9+/=]+)", page)
+        with wave.open(io.BytesIO(base64.b64decode(sound))) as told:
+            assert (told.getframerate(), told.getnframes()) == (8000, 64)
 
 
 def test_latents_that_fail_are_blocked_and_charged(served: Served) -> None:

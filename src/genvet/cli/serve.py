@@ -15,8 +15,8 @@ from cyclopts.validators import Number
 from genvet.cli import screen
 from genvet.cli.opening import opened
 from genvet.cli.options import DEBUGGING, Debugging, Device, Flag, Opening, output_folder
-from genvet.cli.serve_ledger import verify
-from genvet.core.errors import BadInput, GenVetError, Unsupported
+from genvet.cli.serve_ledger import ready, service, verify
+from genvet.core.errors import BadInput, GenVetError
 
 if TYPE_CHECKING:
     from genvet.core.classifier import Classifier
@@ -111,14 +111,14 @@ def serve(
         with running.listening(listening.host, listening.port) as bound:
             screen.out().print(running.address(bound, certificate is not None), soft_wrap=True)
             return workers.supervise(sys.argv[1:], listening.workers, bound)
-    service, close = built(model, policy, home, common.opening())
+    served, close = built(model, policy, home, common.opening())
     bound = handed or running.listening(listening.host, listening.port)
     if handed is None:
         screen.out().print(running.address(bound, certificate is not None), soft_wrap=True)
         if not is_local(listening.host) and certificate is None:
             screen.note("warning: keys and images travel in the open; give --certificate, or put a proxy before it")
     logs.configured()
-    running.run(build(service, close), bound, service.policy.limits.seconds, certificate)
+    running.run(build(served, close), bound, served.policy.limits.seconds, certificate)
     return 0
 
 
@@ -161,7 +161,7 @@ def add(
     how = {"budget": usual.budget if budget is None else budget, "rate": rate or usual.rate}
     how = {**({} if operator else how), "burst": burst or usual.burst}
     with in_words():
-        key = keys.added(folder(out).store(), name, role="operator" if operator else "client", **how)  # type: ignore[arg-type]
+        key = keys.added(service(out).store(), name, role="operator" if operator else "client", **how)  # type: ignore[arg-type]
     screen.out().print(key, soft_wrap=True)
     screen.note("this key is shown once; its client puts it into GENVET_KEY")
     return 0
@@ -179,7 +179,7 @@ def listed(*, out: Path | None = None, common: Debugging = DEBUGGING) -> int:
     from genvet.serve import keys
 
     with in_words():
-        every = [keys.told(row) for row in folder(out).store().clients()]
+        every = [keys.told(row) for row in service(out).store().clients()]
     for told in every:
         budget = "any number" if told["budget"] is None else told["budget"]
         words = [f"{told['name']}: {told['role']}, {told['used']} of {budget} queries"]
@@ -203,7 +203,7 @@ def revoke(name: str, /, *, out: Path | None = None, common: Debugging = DEBUGGI
     from genvet.serve import keys
 
     with in_words():
-        keys.revoked(folder(out).store(), name)
+        keys.revoked(service(out).store(), name)
     return 0
 
 
@@ -216,26 +216,6 @@ def in_words() -> Iterator[None]:
         yield
     except Problem as problem:
         raise BadInput(problem.detail) from None
-
-
-def ready() -> None:
-    """Raises Unsupported where the extra is not installed."""
-    try:
-        import alembic  # noqa: F401
-        import fastapi  # noqa: F401
-    except ImportError:
-        raise Unsupported("a service needs the extra `serve`", hint="pip install 'genvet[serve]'") from None
-
-
-def folder(named: Path | None) -> Home:
-    """The service's folder: the one that was named, or the only one here."""
-    from genvet.serve.home import Home
-
-    here = [path for path in Path().glob("genvet-serve-*") if path.is_dir()]
-    if named is None and len(here) != 1:
-        got = f"{len(here)} folders genvet-serve-*" if here else "none here"
-        raise BadInput("which service?", expected="--out FOLDER", got=got, hint="the folder that genvet serve uses")
-    return Home(named or here[0])
 
 
 def certified(listening: Listening) -> Any:

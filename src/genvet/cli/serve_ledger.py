@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -69,7 +68,7 @@ def looked(home: Home, heads: Sequence[Path], noted: Sequence[Head]) -> Verdict:
     from genvet.serve.tampering import verify as look
     from genvet.serve.witness import Witness, ledger_key
 
-    key = ledger_key(home.folder / "ledger.key")
+    key = ledger_key(home.key_file)
     others = [Witness(path, key).read() for path in heads]
     with database(home) as engine:
         return look(engine, key, home.head, [*others, *noted])
@@ -84,11 +83,9 @@ def database(home: Home) -> Iterator[Engine]:
     from genvet.serve.home import DATABASE
     from genvet.serve.store import Store
 
-    file = home.folder.resolve() / "service.sqlite"
-    elsewhere = os.environ.get(DATABASE)
-    if elsewhere is None and not file.is_file():
+    if not home.elsewhere and not home.file.is_file():
         raise BadInput(f"{printable(home.folder)} holds no database", hint=f"{DATABASE} holds its address, if any")
-    engine = Store(elsewhere or f"sqlite:///{file}").engine
+    engine = Store(home.address).engine
     try:
         if not inspect(engine).has_table("ledger"):
             raise BadInput("the database holds no audit log", hint="the service makes one when it starts")
@@ -127,6 +124,7 @@ def service(named: Path | None) -> Home:
 def ready() -> None:
     """Raises Unsupported where the extra is not installed."""
     try:
-        import sqlalchemy  # noqa: F401
+        import alembic  # noqa: F401
+        import fastapi  # noqa: F401
     except ImportError:
         raise Unsupported("a service needs the extra `serve`", hint="pip install 'genvet[serve]'") from None

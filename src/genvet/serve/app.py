@@ -89,7 +89,8 @@ def build(service: Service, close: Callable[[], None] = lambda: None) -> FastAPI
     _operating(app, service)
     if isinstance(service.log, Ledger):
         told = {name: str(value) for name, value in service.about().items() if name != "classes"}
-        app.include_router(page.router(Desk(service.store, service.reviews, service.log, told)))
+        rate = getattr(service.model, "rate", Desk.rate)
+        app.include_router(page.router(Desk(service.store, service.reviews, service.log, told, rate)))
     return app
 
 

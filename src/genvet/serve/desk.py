@@ -87,7 +87,7 @@ class Desk:
 
     store: Store
     reviews: Reviews
-    ledger: Ledger | None
+    ledger: Ledger
     about: Mapping[str, str]
     """What is served, and how: names and values."""
     rate: int = 16_000
@@ -95,8 +95,6 @@ class Desk:
 
     def log(self) -> tuple[bool, str]:
         """Whether the audit log follows on its head, and in words."""
-        if self.ledger is None:
-            return False, "There is no audit log."
         try:
             self.ledger.settle()
             return True, f"{self.ledger.witness.read().count} rows; the last one is witnessed by the head."
@@ -126,8 +124,7 @@ class Desk:
 
     def findings(self) -> list[Noted]:
         """The latest rows of the audit log that tell of more than answers."""
-        rows = self.ledger.latest(LOOKED) if self.ledger is not None else []
-        return list(_standing_out(rows))[:FINDINGS]
+        return list(_standing_out(self.ledger.latest(LOOKED)))[:FINDINGS]
 
 
 def _standing_out(rows: list[Row]) -> Iterator[Noted]:

@@ -25,13 +25,33 @@ class Home:
     folder: Path
 
     @property
+    def elsewhere(self) -> str:
+        """The address of a database that several machines share; empty where there is none."""
+        return os.environ.get(DATABASE, "")
+
+    @property
+    def file(self) -> Path:
+        """The database, unless it is elsewhere."""
+        return self.folder.resolve() / "service.sqlite"
+
+    @property
+    def address(self) -> str:
+        """The database's."""
+        return self.elsewhere or f"sqlite:///{self.file}"
+
+    @property
+    def key_file(self) -> Path:
+        """Of the audit log, unless the environment holds its key."""
+        return self.folder / "ledger.key"
+
+    @property
     def head(self) -> Path:
         """Of the audit log, for this machine."""
         return self.folder / "ledger.head"
 
     def key(self) -> bytes:
         """Of the audit log: from the environment, or from a file that the first start makes."""
-        return ledger_key(self.folder / "ledger.key", create=True)
+        return ledger_key(self.key_file, create=True)
 
     def secret(self) -> bytes:
         """What latents and guards are drawn by: the same wherever the audit log's key is."""
@@ -39,8 +59,7 @@ class Home:
 
     def store(self) -> Store:
         """The database, brought to this version; raises BadInput where it cannot be reached."""
-        address = os.environ.get(DATABASE) or f"sqlite:///{self.folder.resolve() / 'service.sqlite'}"
-        store = Store(address)
+        store = Store(self.address)
         try:
             migrate(store)
         except Problem as problem:

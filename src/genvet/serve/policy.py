@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,8 +19,6 @@ from genvet.core.technique import Guard
 
 LARGEST = 64 << 10
 """Bytes of a policy."""
-Read = Callable[[type[Guard], str, Path], Any]
-"""Reads a file for what a guard may be given, by its name there."""
 
 
 class Part(BaseModel):

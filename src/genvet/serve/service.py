@@ -39,7 +39,7 @@ from genvet.serve.reviews import Reviews
 from genvet.serve.store import Charge, Client, Log, Receipt, Store
 from genvet.serve.till import Till
 
-ANSWERED, BLOCKED, HELD = range(len(STATUS))
+BLOCKED, HELD = STATUS.index("blocked"), STATUS.index("held")
 KEPT = 64 << 20
 """Bytes of answers that are kept, so that a request which is sent again gets the very same one."""
 STACKS = 1024
@@ -122,7 +122,8 @@ class Service:
         shape = list(self.model.shape)
         if isinstance(self.model, Classifier):
             classes = list(self.model.classes)
-            return {"kind": "classifier", "shape": shape, "classes": classes, **self._told(), "most": self.most}
+            told = {"answers": self._view(0).answers, "most": self.most}
+            return {"kind": "classifier", "shape": shape, "classes": classes, **told}
         latent = self.model.latent
         prior = {"dim": latent.dim, "distribution": latent.distribution, "classes": latent.classes}
         source = {"latents": self.policy.latents.source, "brings": self.brings, "most": self.most}
@@ -272,9 +273,6 @@ class Service:
         if not isinstance(self.model, Generator):
             raise Problem(404, "this service holds no generator")
         return self.model
-
-    def _told(self) -> dict[str, Any]:
-        return {"answers": self._view(0).answers}
 
     def _derived(self, *purpose: str) -> bytes:
         """32 bytes that follow from the service's secret: the same on every machine that holds it."""
