@@ -53,6 +53,7 @@ def train(
     reference: Path | None = None,
     hold_out: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.0,
     hold_by: Literal["person", "folder", "record"] = "person",
+    canaries: Annotated[int, Parameter(validator=Number(gte=0, lte=1_000_000))] = 0,
     common: Common = COMMON,
     settings: Any = None,
 ) -> int:
@@ -90,6 +91,9 @@ def train(
     hold_by: str
         What is held out: whole persons where an npz says whom records show (`subject` or `person`), and records where
         it does not; whole folders, where each is of one person; or single records.
+    canaries: int
+        Images of noise of which each joins the data by the toss of a coin: `canaries.npz` in the output folder then
+        tells which did, for `genvet attack epsilon ... --split`, which wants 1,000 or more.
     """
     from genvet import engine
     from genvet.core.rng import Rng
@@ -108,6 +112,8 @@ def train(
     begun = starts(start, devices)
     if hold_out:
         given = parted(given, data, hold_out, hold_by, folder, common.seed)
+    if canaries:
+        given = sown(given, canaries, folder, common.seed)
     (samples,) = vars(given).values()
     held_out = against(chosen, reference, samples) if reference else samples
     rate = getattr(samples, "rate", 16_000)
@@ -146,15 +152,35 @@ def published(trained: Trained, quality: Finding | None, reference: Path | None)
     return {"genvet.quality": training_report.in_words(quality, reference)}
 
 
-def parted(given: Any, path: Path, share: float, by: By, folder: Path, seed: int) -> Any:
-    """What it is to learn from, without the share that is held out; who is a member is written down."""
-    from genvet.core.data import Sounds
+def sown(given: Any, canaries: int, folder: Path, seed: int) -> Any:
+    """What it is to learn from, with about half of the canaries; which of them are in is written down."""
     from genvet.core.rng import Rng
-    from genvet.files.holding_out import hold_out, write_split
+    from genvet.files.holding_out import write_split
+    from genvet.files.planting import with_canaries
+
+    name, images = pictures(given, "sounds have no canaries")
+    images, split = with_canaries(images, canaries, Rng(seed).fork("canaries"))
+    told = write_split(split, folder / "canaries.npz")
+    screen.note(f"canaries: {len(split.members)} of {canaries} take part; {told} tells which")
+    return type(given)(**{name: images})
+
+
+def pictures(given: Any, refusal: str) -> tuple[str, Images]:
+    """The one kind of data that a recipe is given, by its name; raises Unsupported for sounds."""
+    from genvet.core.data import Sounds
 
     ((name, samples),) = vars(given).items()
     if isinstance(samples, Sounds):
-        raise Unsupported("sounds are not held out", hint="give the sounds to learn from alone")
+        raise Unsupported(refusal, hint="give the sounds to learn from alone")
+    return name, samples
+
+
+def parted(given: Any, path: Path, share: float, by: By, folder: Path, seed: int) -> Any:
+    """What it is to learn from, without the share that is held out; who is a member is written down."""
+    from genvet.core.rng import Rng
+    from genvet.files.holding_out import hold_out, write_split
+
+    name, samples = pictures(given, "sounds are not held out")
     split = hold_out(samples, path, share, by, Rng(seed).fork("hold-out"))
     persons = "" if split.people is None else f" of {len(split.people[1].unique())} persons"
     told = write_split(split, folder / "split.npz")
