@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from fastapi import FastAPI
+from safetensors.torch import save
 from torch import nn
 
 from genvet.core.classifier import Classifier
@@ -29,6 +32,7 @@ from genvet.serve.service import Service, Stands
 from genvet.serve.store import Store
 
 DIM, SHAPE = 16, (1, 8, 8)
+OCTETS = {"Content-Type": "application/octet-stream"}
 
 
 class Blobs(nn.Module):
@@ -118,3 +122,26 @@ class keyed:  # noqa: N801 - reads as a word
 
     def __exit__(self, *_: object) -> None:
         self.patch.undo()
+
+
+def z(n: int, seed: int = 0) -> torch.Tensor:
+    """Latents (n, dim)."""
+    return torch.randn(n, DIM, generator=Rng(seed).block())
+
+
+def ask(served: Served, method: str, path: str, **how: Any) -> httpx.Response:
+    """One request, without a network."""
+    how["headers"] = served.headers | how.get("headers", {})
+
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(served.app, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path, **how)
+
+    return asyncio.run(asked())
+
+
+def images(served: Served, latents: torch.Tensor, key: str = "", **more: torch.Tensor) -> httpx.Response:
+    """What is answered for latents (n, dim), under an idempotency key if there is one."""
+    named = {"Idempotency-Key": key} if key else {}
+    return ask(served, "POST", "/v1/images", content=save({"z": latents, **more}), headers=OCTETS | named)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,7 +20,7 @@ pytest.importorskip("fastapi", reason="needs the extra `serve`")
 import httpx
 import torch
 from safetensors.torch import load, save
-from serving import DIM, SHAPE, Served, classifier, generator, keyed, live, serving
+from serving import DIM, OCTETS, SHAPE, Served, ask, classifier, generator, images, keyed, live, serving, z
 
 from genvet.core.errors import AccessDenied, BudgetSpent
 from genvet.core.queries import Queries, Samples
@@ -36,34 +34,11 @@ from genvet.serve import keys
 from genvet.serve.service import Stands
 from genvet.serve.tampering import verify
 
-OCTETS = {"Content-Type": "application/octet-stream"}
-
-
-def z(n: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(n, DIM, generator=Rng(seed).block())
-
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     with serving(tmp_path) as found:
         yield found
-
-
-def ask(served: Served, method: str, path: str, **how: Any) -> httpx.Response:
-    """One request, without a network."""
-    how["headers"] = served.headers | how.get("headers", {})
-
-    async def asked() -> httpx.Response:
-        transport = httpx.ASGITransport(served.app, raise_app_exceptions=True)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.request(method, path, **how)
-
-    return asyncio.run(asked())
-
-
-def images(served: Served, latents: torch.Tensor, key: str = "", **more: torch.Tensor) -> httpx.Response:
-    named = {"Idempotency-Key": key} if key else {}
-    return ask(served, "POST", "/v1/images", content=save({"z": latents, **more}), headers=OCTETS | named)
 
 
 def test_images_are_those_of_the_generator(served: Served) -> None:

@@ -64,6 +64,11 @@ def away() -> Problem:
     return Problem(503, "the database cannot be reached; nothing was charged", wait=AWAY)
 
 
+def unsure() -> Problem:
+    told = "the database went away at the last moment; whether this stands, and was charged, is not known"
+    return Problem(503, told, hint="the same request under the same Idempotency-Key is charged once", wait=AWAY)
+
+
 def full() -> Problem:
     return Problem(503, "the disk of the service is full; nothing was charged", wait=FULL)
 

@@ -161,7 +161,7 @@ class Reviews:
                 raise Problem(409, f"it was {before.decision} already, by {before.by or 'nobody'}")
             self._note(connection, connection.execute(select(*NOTED).where(mine)).all(), by)
         if self.log is not None:
-            self.log.settle()
+            self.store.witnessed(self.log)
 
     def forget(self) -> int:
         """Let what waited too long expire, and erase what was not collected in time; gives how many expired."""
@@ -174,7 +174,7 @@ class Reviews:
             connection.execute(old.values(images=None))
             self._note(connection, expired, "")
         if self.log is not None and expired:
-            self.log.settle()
+            self.store.witnessed(self.log)
         return len(expired)
 
     def _note(self, connection: Connection, rows: Sequence[Row[Any]], by: str) -> None:

@@ -139,7 +139,7 @@ class Receipt:
 
 
 class Store:
-    """The database; every error of it that will pass is a Problem 503, and then nothing was written."""
+    """The database; every error of it that will pass is a Problem 503, which says whether something may be written."""
 
     def __init__(self, url: str, clock: Callable[[], float] | None = None) -> None:
         self.engine = _engine(url)
@@ -158,9 +158,12 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction: it stands as a whole, or raises."""
-        with _explained(), self._turn, self.engine.begin() as connection:
+        """One transaction: it stands as a whole, or raises; where its end was cut off, nobody knows which."""
+        ending = False
+        gone = lambda: problems.unsure() if ending else problems.away()  # noqa: E731
+        with _explained(gone), self._turn, self.engine.begin() as connection:
             yield connection
+            ending = True
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -198,9 +201,13 @@ class Store:
                 rows = [{**charge.row, "charged": 0 if one.replayed else charge.n} for charge, one in standing]
                 log.append(rows, connection)
         if log is not None and standing:
-            with _explained():
-                log.settle()
+            self.witnessed(log)
         return [told[i] for i in range(len(charges))]
+
+    def witnessed(self, log: Log) -> None:
+        """The head of the log is brought up to what stands: a Problem that comes now comes too late to undo it."""
+        with _explained(problems.unsure):
+            log.settle()
 
     def forget(self) -> None:
         """Drop charges that are no longer remembered."""
@@ -290,15 +297,15 @@ def _client(row: Row[Any]) -> Client:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """What a database says, as a Problem: nothing of it reaches whoever asked."""
+def _explained(gone: Callable[[], Problem] = problems.away) -> Iterator[None]:
+    """What a database says, as a Problem, `gone` where it cannot be reached: nothing of it reaches whoever asked."""
     try:
         yield
     except DBAPIError as error:
         if isinstance(error, IntegrityError):
             raise
         text = str(error.orig).lower()
-        raise (problems.full() if "full" in text or "no space" in text else problems.away()) from error
+        raise (problems.full() if "full" in text or "no space" in text else gone()) from error
     except NoConnection as error:
         raise problems.busy(problems.AWAY) from error
 
