@@ -311,6 +311,7 @@ def test_a_critic_that_separates_nothing_takes_everything() -> None:
         result, finding = measured(AccuracyMH.model_validate(knobs), target, given)
         told = {m.name: m.value for m in finding.measures}
         assert told["acceptance"] == 1 and told["stuck"] == 0 and len(result.loot.x) == 50  # type: ignore[attr-defined]
+        assert "tells nothing apart" in finding.summary
 
 
 def test_a_budget_that_ends_the_chains_leaves_what_they_came_to() -> None:

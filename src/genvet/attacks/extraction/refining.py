@@ -21,6 +21,8 @@ from genvet.core.rng import BLOCK, Rng
 from genvet.maths.density_ratio import METHODS, Calibration, Method, calibrated
 from genvet.maths.metropolis import Rejection, Walk, walk
 
+DULL = 0.99
+"""Share of draws that are taken beyond which a critic is said to tell nothing."""
 FEWEST = 20
 """Real samples: half of them calibrate, half test the calibration and begin the chains."""
 PART = 50_000
@@ -141,6 +143,8 @@ class Refining(Stealing):
             + (f" ({stuck} chains never left a real one)." if stuck else "."),
             *([ended] if ended else []),
         ]
+        if (told[0].value or 0) > DULL:
+            notes.append("Next to every draw was taken: the critic tells nothing apart.")
         if chosen is None or abs(chosen) > 3:
             z = "cannot be tested" if chosen is None else f"fails its test (Z = {chosen:.1f})"
             notes.append(f"The {self.calibration} calibration {z}.")
