@@ -48,12 +48,13 @@ def reproduce(
     scale: str
         smoke: tiny networks, seconds to minutes; small: hours on two cores; paper: networks and steps of the paper.
     data: Path
-        The folder of data sets: mnist/, fashion_mnist/, cifar10/, audio_drums/; GENVET_DATA unless given.
+        The folder of data sets: mnist/, fashion_mnist/, cifar10/, audio_drums/, omniglot/, faces_orl/, faces_yaleb/, of
+        which a table takes its own; GENVET_DATA unless given.
     out: Path
         Folder for the report; ./genvet-reproduce-<table> unless given.
     cells: Path
-        Folder of finished cells; benchmarks/<table>/cells/<scale>, or one in the output folder where there is no
-        folder benchmarks.
+        Folder of finished cells; such as benchmarks/devil-table-1/cells/small, or one in the output folder where there
+        is no folder benchmarks.
     cache: Path
         Folder of trained and planted networks, for all tables; GENVET_CACHE, or one in the output folder.
     population: Path

@@ -37,7 +37,7 @@ MOST_PREVIEWS = 64
 """That are kept to be shown."""
 UNLIKE = 20.0
 """Of 255: previews that are made from their picture, by any of four filters and at JPEG qualities from 50 on, stay
-below it, and what was cropped or covered goes beyond (benchmarks/bench_audit_previews.py)."""
+below it, and what was cropped or covered goes beyond (benchmarks/audit_previews.py)."""
 
 
 @dataclass(frozen=True)

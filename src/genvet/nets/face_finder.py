@@ -18,7 +18,7 @@ AGREEING, EAGER = 3, 1
 """Windows that agree on a place: usually, and where a face that is missed is worse than one that is none."""
 FOUND, ALARMS = (338, 380), (14, 1000)
 """Of ORL's faces, and of CIFAR-10's pictures, of which few show one: with three windows agreeing, as
-benchmarks/bench_audit_detectors.py measures it."""
+benchmarks/audit_detectors.py measures it."""
 SHORTEST, LONGEST = 64, 480
 """Pixels that the longer side has at least and at most while faces are looked for."""
 WINDOW = 24

@@ -50,7 +50,7 @@ class Faced(Result):
         found = [share("faces", len(self.found), self.looked)]
         if self.agreeing == face_finder.AGREEING:
             found += [
-                share("power", *face_finder.FOUND, "ORL, by benchmarks/bench_audit_detectors.py"),
+                share("power", *face_finder.FOUND, "ORL, by benchmarks/audit_detectors.py"),
                 share("alarms", *face_finder.ALARMS, "CIFAR-10, where few pictures show a face"),
             ]
         return tuple(found)

@@ -1,6 +1,6 @@
 """How many planted faces and texts the audit's detectors find, and how often they see some where there are none.
 
-python benchmarks/bench_audit_detectors.py ../shared/data benchmarks/audit/detectors.json
+python benchmarks/audit_detectors.py ../shared/data benchmarks/audit/detectors.json
 """
 
 from __future__ import annotations

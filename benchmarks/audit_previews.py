@@ -1,6 +1,6 @@
 """Honest and unlike previews: how far each is from its picture, for the threshold of `data.metadata`.
 
-    python benchmarks/bench_audit_previews.py ../shared/data benchmarks/audit/previews.json
+    python benchmarks/audit_previews.py ../shared/data benchmarks/audit/previews.json
 
 Honest ones are made from the picture by four filters, at four JPEG qualities, with bars and without. Unlike ones are
 made from a picture of which a strip was then cropped, or a part blurred or covered.
