@@ -88,15 +88,24 @@ class Hypothesis:
     @property
     def evidence(self) -> str:
         """The numbers, in a line."""
-        blocks = f", in blocks {' '.join(f'{b:+.3g}' for b in self.blocks)}" if len(self.blocks) > 1 else ""
+        blocks = f", in blocks {' '.join(map(signed, self.blocks))}" if len(self.blocks) > 1 else ""
         return (
-            f"{self.difference:+.3g} [{self.low:+.3g}, {self.high:+.3g}] over {self.labels} labels{blocks}; "
+            f"{signed(self.difference)} [{signed(self.low)}, {signed(self.high)}] over {self.labels} labels{blocks}; "
             f"p {self.p:.2g}, {self.p_holm:.2g} after Holm"
         )
 
     def claim(self) -> Claim:
         """For a report."""
         return Claim(id=self.id, status=self.status, evidence=f"{self.words}: {self.evidence}")
+
+
+def signed(difference: float) -> str:
+    """With its sign; what rounding leaves of none is none.
+
+    >>> signed(-0.12345), signed(1.4e-18), signed(-1.4e-18)
+    ('-0.123', '+0', '+0')
+    """
+    return f"{round(difference, 9) + 0.0:+.3g}"
 
 
 def judged(comparisons: Sequence[Comparison], rng: Rng, rounds: int = ROUNDS) -> tuple[Hypothesis, ...]:
