@@ -34,7 +34,7 @@ COMMANDS = {
     "explore": {"--port", "--host", "--net", "--part", "--seed", "--device", "--config", "--debug"},
     "train": {
         *("--data", "--recipe", "--out", "--every", "--start", "--classifier", "--reference", "--broken", "--devices"),
-        *("--hold-out", "--hold-by", "--seed", "--device", "--config", "--debug"),
+        *("--hold-out", "--hold-by", "--canaries", "--seed", "--device", "--config", "--debug"),
     },
     "attack": {
         *("--guard", "--knowing", "--alone"),
