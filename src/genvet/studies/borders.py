@@ -19,7 +19,8 @@ from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.averages import mean_of
 from genvet.maths.full_reference import psnr
 from genvet.maths.statistics import clopper_pearson
-from genvet.studies.undefended import Bare, clean, firsts
+from genvet.nets.between import first_or_none
+from genvet.studies.undefended import Bare, clean
 
 FAR = (2.0, 10.0, 100.0)
 """How many times as long as typical a far latent is; the last is what triggers far out need."""
@@ -161,10 +162,8 @@ def _firsts(target: Queries, z: Tensor, labels: Tensor | None) -> tuple[Reply, T
         reply = target.ask(z, labels)
     except Refused:  # all of them at once
         reply = Reply(torch.empty(0, *target.shape), torch.empty(0, dtype=torch.long), torch.ones(n, dtype=torch.long))
-    x = torch.full((n, *target.shape), torch.nan)
-    images, owner = reply.images.float().cpu(), reply.owner.cpu()
-    first = firsts(owner)
-    x[owner[first]] = images[first]
+    x, some = first_or_none(reply)
+    x[~some] = torch.nan
     return reply, x
 
 

@@ -11,16 +11,17 @@ from pydantic import Field
 from torch import Tensor
 
 from genvet.core.errors import Refused
-from genvet.core.queries import STATUS, Queries
+from genvet.core.queries import STATUS, Queries, Reply
 from genvet.core.report import Figure, Measure
 from genvet.core.rng import Rng
 from genvet.core.technique import Picture, Probe, Result
 from genvet.maths.averages import mean_of
 from genvet.maths.full_reference import psnr, ssim
 from genvet.maths.statistics import clopper_pearson
+from genvet.nets.between import first_or_none
 from genvet.nets.distortion import FEWEST, between
 from genvet.nets.random_features import NAME, random_features
-from genvet.studies.undefended import Bare, clean, firsts
+from genvet.studies.undefended import Bare, clean
 
 SHOWN = 8
 SAME = 120
@@ -124,8 +125,8 @@ class Honest(Probe):
         status, images, owner = self._asked(target, z, labels)
         pairs = None
         if bare is not None:
-            first = firsts(owner)
-            pairs = images[first], clean(bare, z, labels)[owner[first]]
+            x, some = first_or_none(Reply(images, owner, status))
+            pairs = x[some], clean(bare, z, labels)[some]
         return Costs(
             asked=self.queries,
             status=status,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,12 +29,3 @@ def clean(bare: Generator, z: Tensor, labels: Tensor | None) -> Tensor:
         for some, kind in zip(z.split(BATCH), kinds, strict=False)
     ]
     return torch.cat(made).clamp(-1, 1)
-
-
-def firsts(owner: Tensor) -> Tensor:
-    """The row of the first image of each query that brought any, by the numbers of the queries.
-
-    >>> firsts(torch.tensor([0, 2, 2, 5])).tolist()
-    [0, 1, 3]
-    """
-    return torch.from_numpy(np.unique(owner.numpy(), return_index=True)[1])
