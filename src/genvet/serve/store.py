@@ -160,8 +160,11 @@ class Store:
     def writing(self) -> Iterator[Connection]:
         """One transaction: it stands as a whole, or raises; where its end was cut off, nobody knows which."""
         ending = False
-        gone = lambda: problems.unsure() if ending else problems.away()  # noqa: E731
-        with _explained(gone), self._turn, self.engine.begin() as connection:
+        with (
+            _explained(lambda: problems.unsure() if ending else problems.away()),
+            self._turn,
+            self.engine.begin() as connection,
+        ):
             yield connection
             ending = True
 
