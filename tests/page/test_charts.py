@@ -13,3 +13,18 @@ def test_a_logarithmic_axis_over_less_than_a_decade_has_several_labels() -> None
     drawn = svg(Figure(kind="curve", title="A", data={"series": series, "x": "a", "y": "b", "log": "y"})).decode()
     labels = {float(text) for text in re.findall(r"<!-- ([0-9.]+) -->", drawn)}
     assert len([label for label in labels if 240 <= label <= 430]) >= 3
+
+
+def test_a_scatter_of_more_series_than_colours_names_them_all_and_gives_no_two_one_look() -> None:
+    series = {f"kind {i}": [[float(i)], [1.0]] for i in range(8)}
+    drawn = svg(Figure(kind="scatter", title="A", data={"series": series})).decode()
+    assert all(f"<!-- kind {i} -->" in drawn for i in range(8))
+    clouds = drawn.split('id="PathCollection_')[1:9]
+    looks = {(re.findall(r' d="([^"]*)"', cloud)[0], re.findall("fill: (#[0-9a-f]+)", cloud)[0]) for cloud in clouds}
+    assert len(looks) == 8
+
+
+def test_a_bundle_of_more_series_than_looks_has_no_legend() -> None:
+    series = {f"kind {i}": [[float(i)], [1.0]] for i in range(13)}
+    drawn = svg(Figure(kind="scatter", title="A", data={"series": series})).decode()
+    assert "<!-- kind 0 -->" not in drawn

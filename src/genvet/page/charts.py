@@ -44,6 +44,8 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.4,
 }
+SHAPES = "osD^vP"
+"""Of the points of a scatter: with the colours, twice as many series as there are of these can be told apart."""
 MOST_POINTS = 20_000
 MOST_SERIES = 200
 MOST_ROWS = 200
@@ -118,27 +120,31 @@ def _tick(value: float, _place: int | None = None) -> str:
     return f"{value:.6g}"
 
 
-def _series(axes: Axes, data: dict[str, Any], mark: Callable[..., Any]) -> None:
-    """Up to six series get a colour and a name; more are drawn as a bundle of thin lines."""
+def _series(axes: Axes, data: dict[str, Any], mark: Callable[..., Any], looks: Sequence[dict[str, Any]]) -> None:
+    """As many series as there are looks get one each and a name; more are drawn as a bundle of one faint look."""
     series = list(data["series"].items())[:MOST_SERIES]
-    bundle = len(series) > len(SERIES)
+    bundle = len(series) > len(looks)
     for i, (name, (x, y)) in enumerate(series):
-        colour = SERIES[0] if bundle else SERIES[i]
-        mark(_numbers(x), _numbers(y), color=colour, alpha=0.35 if bundle else 1.0, label=_label(name))
+        look = {**looks[0], "alpha": 0.35} if bundle else looks[i]
+        mark(_numbers(x), _numbers(y), label=_label(name), **look)
     _axes(axes, data)
-    if 1 < len(series) <= len(SERIES):
-        axes.legend(loc="best", labelcolor=INK)
+    if len(series) > 1 and not bundle:
+        many = len(series) > len(SERIES)  # beside the chart, where they would hide what it shows
+        axes.legend(labelcolor=INK, **({"loc": "center left", "bbox_to_anchor": (1, 0.5)} if many else {"loc": "best"}))
 
 
 def _curve(axes: Axes, data: dict[str, Any]) -> None:
-    _series(axes, data, axes.plot)
+    _series(axes, data, axes.plot, [{"color": colour} for colour in SERIES])
 
 
 def _scatter(axes: Axes, data: dict[str, Any]) -> None:
-    def dots(x: list[float], y: list[float], **look: Any) -> None:
-        axes.scatter(x, y, s=10, linewidths=0, **look)
+    few = sum(len(x) for x, _ in data["series"].values()) <= 200
+    looks = [{"color": SERIES[i % 6], "marker": SHAPES[(i + i // 6) % 6]} for i in range(2 * len(SERIES))]
 
-    _series(axes, data, dots)
+    def dots(x: list[float], y: list[float], **look: Any) -> None:
+        axes.scatter(x, y, s=26 if few else 10, linewidths=0, **look)
+
+    _series(axes, data, dots, looks)
 
 
 def _bars(axes: Axes, data: dict[str, Any]) -> None:
