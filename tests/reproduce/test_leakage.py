@@ -6,12 +6,14 @@ from pathlib import Path
 
 import torch
 
+from genvet.core.data import Images
+from genvet.core.rng import Rng
 from genvet.reproduce.cells import Done, Place
 from genvet.reproduce.experiment import Scale
 from genvet.reproduce.leakage.attacking import leak, over_seeds
 from genvet.reproduce.leakage.factors import Factors, rank_correlation
 from genvet.reproduce.leakage.membership import CHEAP, DATA, OTHERS, Membership, targets
-from genvet.reproduce.leakage.networks import Learned, learned
+from genvet.reproduce.leakage.networks import Learned, learned, unasked
 
 
 def test_the_parts_of_a_file_share_no_record(data: Path) -> None:
@@ -25,6 +27,13 @@ def test_the_parts_of_a_file_share_no_record(data: Path) -> None:
     fewer = Learned(members=10, seed=2).held(Place(data, data / "cache"), 5)
     assert fewer.members.names == held.members.names and fewer.reference.names == held.reference.names
     assert Learned(members=10, seed=3).held(Place(data, data / "cache"), 5).members.names != held.members.names
+
+
+def test_a_reference_holds_no_picture_that_is_asked_about() -> None:
+    x = torch.rand(30, 1, 4, 4, generator=Rng(0).block())
+    twin = Images(torch.cat([x[20:24], x[:1] + 1e-3]), ("a", "b", "c", "d", "twin"))
+    asked = [Images(part, ("",) * 10) for part in x[:20].split(10)]
+    assert unasked(twin, asked).names == ("a", "b", "c", "d")
 
 
 def test_strangers_are_learned_as_often_as_is_said(data: Path) -> None:

@@ -13,7 +13,7 @@ from genvet.core.technique import Probe, Result, Technique
 from genvet.engine.running import gift, handed
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
 from genvet.reproduce.experiment import Scale, Spread, median
-from genvet.reproduce.leakage.networks import Held, Learned
+from genvet.reproduce.leakage.networks import Held, Learned, unasked
 from genvet.training.shadows import kept_in
 
 Of = Literal["members", "strangers"]
@@ -68,7 +68,7 @@ class Leak(Cell):
         if self.of == "strangers":
             sets = {"members": held.strangers, "non_members": held.new_strangers}
         sets = {name: _first(images, self.most) for name, images in sets.items() if len(images)}
-        return {**sets, "reference": held.reference}
+        return {**sets, "reference": unasked(held.reference, list(sets.values()))}
 
 
 def _first(images: Images, most: int) -> Images:

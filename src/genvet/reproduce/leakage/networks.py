@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -140,6 +141,16 @@ def records(data: Path, target: Learned, others: int) -> Held:
         new_strangers=_some(data, OTHER[target.data], far[target.strangers : target.strangers + others]),
         copies=target.copies,
     )
+
+
+def unasked(reference: Images, asked: Sequence[Images]) -> Images:
+    """Those of a reference that are nearly none of the records asked about: two records of a file may be one picture.
+
+    What a reference model learned stays as it was, so that it does not depend on who is asked about.
+    """
+    twice = {pair.second for pair in overlap(torch.cat([images.x for images in asked]), reference.x, NEAR)}
+    rows = [i for i in range(len(reference)) if i not in twice]
+    return Images(reference.x[rows], tuple(reference.names[i] for i in rows))
 
 
 def _order(data: Path, name: Data, seed: int, classes: int) -> Tensor:
