@@ -11,8 +11,7 @@ from scipy import stats
 
 from genvet.core.latent import Latent
 from genvet.core.rng import Rng
-from genvet.serve.latents import Look, Typical, drawn
-from genvet.serve.policy import Latents
+from genvet.serve.latents import Typical, drawn
 
 LATENTS = [Latent(dim, kind) for dim in (2, 64, 512) for kind in ("normal", "uniform", "sphere")]  # type: ignore[arg-type]
 
@@ -46,19 +45,6 @@ def test_triggers_are_not_typical(name: str) -> None:
 def test_a_sphere_knows_no_length() -> None:
     z, look = Latent(128, "sphere").sample(0, 64, Rng(1)), Typical(Latent(128, "sphere"), 1e-5)
     assert bool(look(50 * z).all()) and not bool(look(torch.ones_like(z)).any())
-
-
-def test_repeats_and_drifts_are_seen_and_honest_clients_are_not() -> None:
-    latent = Latent(64)
-    honest = latent.sample(0, 2000, Rng(2))
-    look = Look(latent, Latents(source="client", repeats=3, neighbours=10, memory=256))
-    assert all(bool(look(1, part).all()) for part in honest.split(64))
-    assert look(2, honest[:1].repeat(5, 1)).tolist() == [True, True, True, False, False]
-    assert look(2, (honest[:1] + 1e-5).repeat(2, 1)).tolist() == [False, False], "the same to three decimals"
-    search = honest[1] + 0.1 * torch.randn(40, 64, generator=Rng(3).block())
-    assert look(3, search).sum() == 11, "the first has no neighbour, ten may have some"
-    assert bool(look(4, search[:5]).all()), "each client for itself"
-    assert bool(look(3, honest[:512].split(64)[7]).all()) and look(3, search[:1]).tolist() != [False], "it is forgotten"
 
 
 def test_drawn_latents_follow_the_prior_and_the_secret() -> None:

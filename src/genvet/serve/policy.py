@@ -67,7 +67,7 @@ class Latents(Part):
     neighbours: Annotated[int, Field(ge=0, le=10**6)] | None = None
     """Latents near an earlier one that a client may ask for, among its last `memory`: a search drifts."""
     memory: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Latents of a client that are remembered, by each worker."""
+    """Latents of a client that are remembered, by all workers together."""
     otherwise: Literal["block", "hold"] = "block"
     """What becomes of a latent that fails: nothing comes back, or a person decides."""
 

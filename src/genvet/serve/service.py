@@ -31,7 +31,8 @@ from genvet.core.technique import Guard
 from genvet.nets.between import Between
 from genvet.serve import problems, wire
 from genvet.serve.batching import Batcher, Question, asked, scored, split_reply, split_scores
-from genvet.serve.latents import Look, drawn
+from genvet.serve.latents import Typical, drawn
+from genvet.serve.memory import Memory, Remember
 from genvet.serve.metrics import Metrics
 from genvet.serve.policy import Policy
 from genvet.serve.problems import Problem
@@ -71,7 +72,8 @@ class Done:
 
     body: bytes
     outcomes: Mapping[str, int]
-    hold: Callable[[Connection], str] | None = None
+    also: Callable[[Connection], str] | None = None
+    """What is to stand with the charge; gives the name of what is held."""
     held: str = ""
 
 
@@ -103,8 +105,8 @@ class Service:
         join = policy.limits.join_ms / 1000
         self.batcher: Batcher[Any]
         if isinstance(model, Generator):
-            self.look = Look(model.latent, policy.latents)
-            self.look.on_failed = lambda why, n: self.metrics.failed.labels(why).inc(n)
+            self._typical = Typical(model.latent, policy.latents.false_alarms) if policy.latents.typical else None
+            self._memory = Memory(model.latent, policy.latents, store)
             self.batcher = Batcher(asked, split_reply, policy.limits.images, join)  # type: ignore[arg-type]
         else:
             self.batcher = Batcher(scored, split_scores, policy.limits.images, join)  # type: ignore[arg-type]
@@ -135,7 +137,7 @@ class Service:
         charge = _charge(client, "/v1/sample", n, str(n).encode(), key)
         seed = self._derived("latents", str(client.id), charge.key)
 
-        async def work() -> Done:
+        async def work(replayed: bool) -> Done:
             return await self._imagined(client, *drawn(latent, n, seed))
 
         return await self._paid(client, charge, work)
@@ -146,10 +148,14 @@ class Service:
             raise Problem(403, "this service draws its latents itself", hint="POST /v1/sample")
         z, labels = wire.latents(body, self._generator().latent, self.most)
 
-        async def work() -> Done:
-            return await self._imagined(client, z, labels, self.look(client.id, z))
+        charge = _charge(client, "/v1/images", len(z), body, key)
 
-        return await self._paid(client, _charge(client, "/v1/images", len(z), body, key), work)
+        async def work(replayed: bool) -> Done:
+            fits, remember = await self._looked(charge, z, replayed)
+            done = await self._imagined(client, z, labels, fits)
+            return replace(done, also=_both(remember, done.also)) if remember else done
+
+        return await self._paid(client, charge, work)
 
     async def held(self, client: Client, name: str) -> Answer:
         """What a person has decided by now about the queries of a request that were held."""
@@ -162,7 +168,7 @@ class Service:
             raise Problem(404, "this service holds no classifier")
         x = wire.images(body, self.model.shape, self.most)
 
-        async def work() -> Done:
+        async def work(replayed: bool) -> Done:
             view: Scores = self._view(client.id)
             scores = await asyncio.wrap_future(self.batcher.submit(view, Question(x)))
             return Done(wire.told(scores, view.answers), {"answered": len(x)})
@@ -188,21 +194,21 @@ class Service:
         self.batcher.close()
         self.till.close()
 
-    async def _paid(self, client: Client, charge: Charge, work: Callable[[], Awaitable[Done]]) -> Answer:
+    async def _paid(self, client: Client, charge: Charge, work: Callable[[bool], Awaitable[Done]]) -> Answer:
         """Admit, work, charge: an answer that is kept from before is not worked out again."""
         try:
             async with asyncio.timeout(self.policy.limits.seconds):
                 replayed = await self._admitted(client, charge)
                 kept = self._kept.get((client.id, charge.key)) if replayed else None
-                done = kept or await work()
+                done = kept or await work(replayed)
         except TimeoutError:
             raise Problem(504, "this took longer than the service allows; nothing was charged", wait=5) from None
         outcomes = {"kept": charge.n} if kept else done.outcomes
-        also = None if kept else done.hold
+        also = None if kept else done.also
         priced = replace(charge, row={**charge.row, **outcomes}, also=also)
         receipt: Receipt = await asyncio.shield(asyncio.wrap_future(self.till.submit(priced)))
         self._counted(receipt, charge.n, outcomes)
-        done = replace(done, hold=None, held=receipt.name or done.held)
+        done = replace(done, also=None, held=receipt.name or done.held)
         self._keep((client.id, charge.key), done)
         return Answer(done.body, receipt.left, done.held)
 
@@ -213,6 +219,23 @@ class Service:
             return await asyncio.to_thread(self.store.admit, client, charge.n, charge.key, charge.request)
         finally:
             self.batcher.coming -= 1
+
+    async def _looked(self, charge: Charge, z: Tensor, replayed: bool) -> tuple[Tensor, Remember | None]:
+        """Which latents may be answered, (n,), and what is to be remembered of them with the charge."""
+        fits, remember = torch.ones(len(z), dtype=torch.bool), None
+        if self._typical is not None:
+            fits = self._typical(z)
+            self._failed("typical", fits)
+        if self._memory.needed and replayed:
+            fits &= await asyncio.to_thread(self._memory.before, charge.client, charge.key, len(z))
+        elif self._memory.needed:
+            new, remember = await asyncio.to_thread(self._memory.judged, charge.client, charge.key, z)
+            self._failed("seen", new)
+            fits &= new
+        return fits, remember
+
+    def _failed(self, look: str, fits: Tensor) -> None:
+        self.metrics.failed.labels(look).inc(int((~fits).sum()))
 
     async def _asked(self, view: Any, z: Tensor, labels: Tensor | None, rows: Tensor) -> Reply:
         """What comes back for some of these latents; whose it is, is told by their places among all of them."""
@@ -297,6 +320,16 @@ class Holding(Between):
     def _passed(self, z: Tensor, labels: Tensor | None) -> Reply:
         reply = self.inner.ask(z, labels)
         return Reply(reply.images, reply.owner, reply.status.where(reply.status != BLOCKED, HELD))
+
+
+def _both(remember: Remember, hold: Callable[[Connection], str] | None) -> Callable[[Connection], str]:
+    """What stands with one charge: the traces of its latents, and the images that are held."""
+
+    def stands(connection: Connection) -> str:
+        remember(connection)
+        return hold(connection) if hold else ""
+
+    return stands
 
 
 def _charge(client: Client, path: str, n: int, body: bytes, key: str | None) -> Charge:
