@@ -196,7 +196,6 @@ SETTINGS: dict[Scale, dict[str, Any]] = {
 }
 FEW: dict[Scale, int] = {"smoke": 6, "small": 64, "paper": 64}
 SOME: dict[Scale, int] = {"smoke": 6, "small": 256, "paper": 1024}
-MANY: dict[Scale, int] = {"smoke": 8, "small": 2048, "paper": 10_000}
 SEEDS: dict[Scale, int] = {"smoke": 1, "small": 3, "paper": 5}
 
 
