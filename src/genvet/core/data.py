@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from genvet.core.errors import BadInput
@@ -20,6 +22,17 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def take(self, rows: Tensor) -> Self:
+        """Some of them, by numbers (m,) or by whether each is wanted (n,), with all that is known of each.
+
+        >>> Images(torch.zeros(3, 1, 2, 2), ("a", "b", "c")).take(torch.tensor([2, 0])).names
+        ('c', 'a')
+        """
+        rows = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
+        told: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        told = {name: v[rows.to(v.device)] for name, v in told.items() if isinstance(v, Tensor) and len(v) == len(self)}
+        return replace(self, **told | {"names": tuple(self.names[i] for i in rows.tolist())})
 
     def fitting(self, shape: tuple[int, ...]) -> Tensor:
         """The tensor, where one sample has this shape; raises BadInput otherwise."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import fields
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +20,6 @@ from genvet.files.splits import persons_in
 from genvet.files.writing import write_bytes
 
 By = Literal["person", "folder", "record"]
-Kind = TypeVar("Kind", bound=Images)
 
 
 def hold_out(images: Images, path: Path, share: float, by: By, rng: Rng) -> Split:
@@ -40,7 +38,7 @@ def hold_out(images: Images, path: Path, share: float, by: By, rng: Rng) -> Spli
     many = int((counts[order].cumsum(0) < share * len(who)).sum()) + 1
     out = torch.isin(who, persons[order[: min(many, len(persons) - 1)]])
     sides = None if people is None else (people[~out], people[out])
-    return Split(chosen(images, ~out), chosen(images, out), sides)
+    return Split(images.take(~out), images.take(out), sides)
 
 
 def whom(images: Images, path: Path, by: By) -> Tensor | None:
@@ -52,14 +50,6 @@ def whom(images: Images, path: Path, by: By) -> Tensor | None:
         return by_folder(images, file).labels
     known = persons_in(file)
     return None if known is None else known[part]
-
-
-def chosen(images: Kind, rows: Tensor) -> Kind:
-    """Some of the records, by (n,) bool, with all that is known of each."""
-    more = {f.name: getattr(images, f.name) for f in fields(images) if f.name not in ("x", "names")}
-    more |= {key: v[rows] for key, v in more.items() if isinstance(v, Tensor) and len(v) == len(rows)}
-    names = tuple(name for name, mine in zip(images.names, rows.tolist(), strict=True) if mine)
-    return type(images)(images.x[rows.to(images.x.device)], names, **more)
 
 
 def write_split(split: Split, path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -71,7 +71,7 @@ def divided(
 
 
 def chosen(images: Labelled, rows: torch.Tensor) -> Labelled:
-    """These rows alone, with the classes that are among them."""
-    kept, labels = images.labels[rows].unique(return_inverse=True)
-    names = tuple(images.names[i] for i in rows.tolist())
-    return Labelled(images.x[rows], names, labels=labels, classes=tuple(images.classes[i] for i in kept.tolist()))
+    """Some of them, as `take` does, with the classes that are among those alone."""
+    some = images.take(rows)
+    kept, labels = some.labels.unique(return_inverse=True)
+    return replace(some, labels=labels, classes=tuple(images.classes[i] for i in kept.tolist()))

@@ -9,7 +9,6 @@ import torch
 
 from genvet.core.data import Images, Labelled, Split
 from genvet.core.rng import Rng
-from genvet.files import holding_out
 from genvet.maths.epsilon_audit import canaries, chosen
 
 Kind = TypeVar("Kind", bound=Images)
@@ -22,7 +21,7 @@ def with_canaries(images: Kind, n: int, rng: Rng) -> tuple[Kind, Split]:
     """
     inside = chosen(n, rng)
     every = Images(canaries(n, tuple(images.x.shape[1:]), rng), tuple(f"canary#{i}" for i in range(n)))
-    split = Split(holding_out.chosen(every, inside), holding_out.chosen(every, ~inside))
+    split = Split(every.take(inside), every.take(~inside))
     sown = {"x": torch.cat([images.x, split.members.x.to(images.x)]), "names": (*images.names, *split.members.names)}
     if isinstance(images, Labelled):
         labels = torch.randint(len(images.classes), (len(split.members),), generator=rng.fork("labels").block())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -43,9 +42,8 @@ def load_split(path: str | Path, shape: tuple[int, ...] | None = None) -> Split:
     if person is not None and person.shape != mark.shape:
         raise BadInput(f"not every record of {printable(path)} shows somebody", got=str(tuple(person.shape)))
     inside = mark == 1
-    ones, others = _some(images, inside), _some(images, ~inside)
     people = None if person is None else (person[inside], person[~inside])
-    return Split(ones, others, people)
+    return Split(images.take(inside), images.take(~inside), people)
 
 
 def persons_in(file: Path) -> Tensor | None:
@@ -92,9 +90,3 @@ def _person(images: Images, path: Path) -> list[str] | None:
         return None
     labelled: Labelled = by_folder(images, path)
     return [labelled.classes[int(k)] for k in labelled.labels]
-
-
-def _some(images: Images, chosen: Tensor) -> Images:
-    names = tuple(name for name, mine in zip(images.names, chosen.tolist(), strict=True) if mine)
-    more = {f.name: getattr(images, f.name) for f in fields(images) if f.name not in ("x", "names")}
-    return type(images)(images.x[chosen], names, **more)

@@ -367,9 +367,7 @@ def _some(real: Labelled, labels: Tensor) -> Tensor:
 
 def _without(real: Labelled, rows: Tensor) -> Labelled:
     """All but these."""
-    kept = torch.ones(len(real), dtype=torch.bool).index_fill(0, rows, False)
-    names = tuple(name for name, keep in zip(real.names, kept.tolist(), strict=True) if keep)
-    return Labelled(real.x[kept], names, labels=real.labels[kept], classes=real.classes)
+    return real.take(torch.ones(len(real), dtype=torch.bool).index_fill(0, rows, False))
 
 
 def _nearest(public: Tensor, x: Tensor) -> Tensor:

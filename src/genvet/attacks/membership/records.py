@@ -138,8 +138,7 @@ def _apart(split: Split) -> Split:
     if int(kept.sum()) < 2:
         hint = "hold out whole persons: genvet train --hold-out"
         raise BadInput("too few non-members show another person than members", expected="2 or more", hint=hint)
-    names = tuple(name for name, mine in zip(split.non_members.names, kept.tolist(), strict=True) if mine)
-    return Split(split.members, Images(split.non_members.x[kept], names), (ones, others[kept]))
+    return Split(split.members, split.non_members.take(kept), (ones, others[kept]))
 
 
 def _twice(one: str, other: str, sets: Mapping[str, Images], pairs: list[Pair]) -> BadInput:

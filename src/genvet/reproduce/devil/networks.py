@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from genvet.core.classifier import Classifier
@@ -153,8 +154,7 @@ class Drums(Step):
     def sounds(self, place: Place, family: bool = False) -> Sounds:
         """What it learns from; or the family that it never hears."""
         sounds = load_sounds(place.data / "audio_drums" / "oneshots_16k.zip", (1, self.length))
-        rows = [i for i, name in enumerate(sounds.names) if (FAMILY in name) == family]
-        return Sounds(sounds.x[rows], tuple(sounds.names[i] for i in rows), sounds.rate)
+        return sounds.take(torch.tensor([(FAMILY in name) == family for name in sounds.names]))
 
     def generator(self, place: Place) -> Generator:
         """The generator itself."""

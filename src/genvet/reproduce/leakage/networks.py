@@ -149,8 +149,7 @@ def unasked(reference: Images, asked: Sequence[Images]) -> Images:
     What a reference model learned stays as it was, so that it does not depend on who is asked about.
     """
     twice = {pair.second for pair in overlap(torch.cat([images.x for images in asked]), reference.x, NEAR)}
-    rows = [i for i in range(len(reference)) if i not in twice]
-    return Images(reference.x[rows], tuple(reference.names[i] for i in rows))
+    return reference.take(torch.tensor([i not in twice for i in range(len(reference))]))
 
 
 def _order(data: Path, name: Data, seed: int, classes: int) -> Tensor:

@@ -122,7 +122,7 @@ def one_each(test: Labelled) -> tuple[Labelled, Labelled]:
     order = torch.randperm(len(test), generator=Rng(0, "controls").block())
     drawn = torch.stack([order[test.labels[order] == k][0] for k in range(len(test.classes))])
     others = torch.ones(len(test), dtype=torch.bool).index_fill(0, drawn, False)
-    return chosen(test, drawn), chosen(test, others.nonzero()[:, 0])
+    return chosen(test, drawn), chosen(test, others)
 
 
 Knobs = dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -63,7 +63,7 @@ def identities(root: Path, domain: Domain, size: int, private: int) -> Identitie
     ours, theirs = LOADERS[domain](root, size, private)
     found = screened(rows(ours.x), rows(theirs.x), theirs.labels, Rng(0, "screening"), rate(len(ours), len(theirs)))
     held_out = parted(ours.labels, HELD_OUT[domain], "last", Rng(0))[0]
-    public = chosen(theirs, (~found.near).nonzero()[:, 0])
+    public = chosen(theirs, ~found.near)
     return Identities(ours, chosen(ours, held_out), public, found)
 
 
@@ -107,7 +107,7 @@ def lit(root: Path, size: int) -> Labelled:
     with zipfile.ZipFile(path) as archive:
         azimuth, elevation = (npy_array(archive.read(f"{name}.npy"), path) for name in ("azimuth", "elevation"))
     near = (abs(azimuth) <= AZIMUTH) & (abs(elevation) <= ELEVATION)
-    return chosen(images, torch.from_numpy(near).nonzero()[:, 0])
+    return chosen(images, torch.from_numpy(near))
 
 
 def halves(name: str) -> Callable[[Path, int, int], tuple[Labelled, Labelled]]:
@@ -136,7 +136,7 @@ def labelled(root: Path, name: str, size: int) -> Labelled:
         raise BadInput(f"there is no {printable(path)}", hint=f"--data names a folder that holds {FILES[name]}")
     found = load_labelled(path)
     named = tuple(f"{name} {k}" for k in found.classes)
-    return Labelled(fitted(found.x, size), found.names, labels=found.labels, classes=named)
+    return replace(found, x=fitted(found.x, size), classes=named)
 
 
 def parted_by_class(images: Labelled, private: int) -> tuple[Labelled, Labelled]:
@@ -145,7 +145,7 @@ def parted_by_class(images: Labelled, private: int) -> tuple[Labelled, Labelled]
         expected = f"1 to {len(images.classes) - 1} private classes"
         raise BadInput("nobody would be left on one side", expected=expected, got=str(private))
     ours = images.labels < private
-    return chosen(images, ours.nonzero()[:, 0]), chosen(images, (~ours).nonzero()[:, 0])
+    return chosen(images, ours), chosen(images, ~ours)
 
 
 def joined(one: Labelled, other: Labelled) -> Labelled:
