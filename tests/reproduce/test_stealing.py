@@ -16,6 +16,7 @@ from genvet.reproduce.stealing.js import PAPER, Divergences
 from genvet.reproduce.stealing.pictures import DATA, target, theft
 from genvet.reproduce.stealing.priors import Priors, asked
 from genvet.reproduce.stealing.queries import BUDGETS, GUARD, QueryCounts
+from genvet.reproduce.stealing.refinement import refinements
 from genvet.reproduce.stealing.thefts import Theft
 
 ORDER = {"fidelity": 9.0, "accuracy_mh": 8.0, "accuracy_white_box": 7.0}
@@ -49,8 +50,19 @@ def test_an_order_holds_where_every_seed_has_it_and_is_open_where_seeds_disagree
     assert status(tell("small", three()), "stealing.js.fidelity-below-accuracy") == "holds"
 
 
+def test_that_chains_come_nearer_is_told_by_what_they_kept() -> None:
+    def tell(changes: list[float], chain: int = 20) -> str:
+        cells = [cell for cell in refinements("small", 0) if cell.chain == chain]
+        done = [(c, {"kept.kernel": 1 + d, "plain.kernel": 1.0}) for c, d in zip(cells, changes, strict=True)]
+        name = "chains" if chain == 20 else "longer-chains"
+        return status(Divergences().told("small", done), f"stealing.js.{name}-come-nearer-1")
+
+    assert tell([-0.1, -0.2, -0.3]) == "holds" and tell([0.1, 0.2, 0.3], 100) == "not"
+    assert tell([-0.1, 0.2, 0.3]) == "undecided" and tell([-0.1, -0.2, -0.3], 100) == "holds"
+
+
 def test_the_papers_numbers_stand_beside_ours_and_say_that_they_are_of_another_unit() -> None:
-    (table,) = Divergences().told("small", three()).tables
+    table, _ = Divergences().told("small", three()).tables
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     known = [row for row in rows if row["paper"] is not None]
     assert len(known) == len(PAPER) + 2 and all("another unit" in str(row["note"]) for row in known)

@@ -10,6 +10,7 @@ from genvet.reproduce.cells import Cell, Done
 from genvet.reproduce.experiment import Experiment, Line, Scale, Told, table
 from genvet.reproduce.stealing import SOURCE
 from genvet.reproduce.stealing.pictures import CHAIN, DATA, SEEDS, differs, target, theft
+from genvet.reproduce.stealing.refinement import kept, nearer, refinements
 from genvet.reproduce.stealing.telling import MEASURES, NULLS, OTHER_UNITS, TARGET, fidelity_below_accuracy, less, line
 from genvet.reproduce.stealing.thefts import Attack
 
@@ -45,12 +46,13 @@ class Divergences(Experiment):
     source: ClassVar[str] = f"{SOURCE}, table 9 and figure 10"
 
     def cells(self, scale: Scale) -> tuple[Cell, ...]:
-        return tuple(
+        thefts = (
             theft(scale, target(scale, "pggan", seed, data), "pggan", attack, QUERIES[scale])
             for seed in range(1, SEEDS[scale] + 1)
             for data in range(2)
             for attack in ATTACKS
         )
+        return (*thefts, *refinements(scale, 0), *refinements(scale, 1))
 
     def told(self, scale: Scale, done: Done) -> Told:
         notes = (
@@ -59,7 +61,12 @@ class Divergences(Experiment):
             f"All three learn from as many samples; where chains refine them, each costs {CHAIN[scale]} raw queries.",
         )
         return Told(
-            (table(self.title, ("data", "theft", "measure"), _lines(scale, done)),),
+            (
+                table(self.title, ("data", "theft", "measure"), _lines(scale, done)),
+                table(
+                    "What chains keep, before anybody learns from it", ("data", "chain", "measure"), kept(scale, done)
+                ),
+            ),
             tuple(_claims(scale, done)),
             (),
             (*differs(scale), OTHER_UNITS, *notes, NULLS),
@@ -91,3 +98,4 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
             places: list[dict[str, object]] = [{"data": data, "attack": attack} for attack in (one, other)]
             words = f"{one} against {other}, on {data}"
             yield less(done, f"stealing.js.{name}-{i}", words, "accuracy.js", places[0], places[1])
+    yield from nearer(scale, done)
