@@ -87,6 +87,7 @@ class Duel(Rivals):
 
     def __init__(self, recipe: PGGAN, generator: Generator, critic: pggan.Critic, x: Tensor, rng: Rng) -> None:
         super().__init__(recipe, generator, critic, x, rng, (0.0, 0.99))
+        self.channels_last()
         self.recipe, self.grown = recipe, start() is not None
 
     def step(self, number: int) -> dict[str, Tensor]:

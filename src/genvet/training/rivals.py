@@ -43,6 +43,16 @@ class Rivals(Learner):
             name: torch.optim.Adam(net.parameters(), recipe.rate, betas) for name, net in learning.items()
         }
 
+    def channels_last(self) -> None:
+        """Lay the weights of convolutions out channel by channel, where they run on a processor.
+
+        Few channels then take up to a third less time an update; DCGANs, whose images double by transposed
+        convolutions, gain nothing.
+        """
+        for network in (self.G, self.D, self.averaged):
+            if self.x.device.type == "cpu":
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     def latents(self, number: int) -> Tensor:
         """The latents of batch `number`, (batch, dim); of several processes, each is told its part."""
         first = number * self.batch
@@ -59,5 +69,7 @@ class Rivals(Learner):
     def trained(self, losses: dict[str, Tensor], record: dict[str, Any]) -> TrainedGenerator:
         """The averaged generator and the critic, with the training record in the metadata."""
         kept = {**self.generator.metadata, "genvet.training": json.dumps(record)}
+        for network in (self.averaged, self.D):  # laid out as in a file: both then give the same, to the bit
+            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         generator = replace(self.generator, module=self.averaged.eval(), metadata=kept)
         return TrainedGenerator(generator=generator, critic=self.D.eval(), losses=losses, record=record)

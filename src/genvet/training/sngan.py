@@ -70,6 +70,7 @@ class Duel(Rivals):
 
     def __init__(self, recipe: SNGAN, generator: Generator, critic: nn.Module, x: Tensor, rng: Rng) -> None:
         super().__init__(recipe, generator, critic, x, rng, (0.0, 0.9))
+        self.channels_last()
         self.recipe = recipe
 
     def step(self, number: int) -> dict[str, Tensor]:
