@@ -36,6 +36,7 @@ import torch
 from safetensors.torch import save as packed
 from sqlalchemy import select, update
 
+from genvet.core.progress import track
 from genvet.core.rng import Rng
 from genvet.files.convert import save
 from genvet.nets.build import fresh
@@ -212,7 +213,7 @@ def run(folder: Path, rounds: int, workers: int, clients: int, seed: int) -> Out
     store, name = home.store(), f"crash{os.getpid()}"
     askers = [Asker(f"{name}.{i}", keys.added(store, f"{name}.{i}", budget=10**6), i) for i in range(clients)]
     store.engine.dispose()
-    for number in range(rounds):
+    for number in track(range(rounds), rounds, "rounds"):
         outcome.rounds = number + 1
         outcome.wrong += crash(folder, askers, workers, chance)
         checked(home, askers, outcome)
