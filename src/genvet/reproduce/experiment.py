@@ -128,6 +128,22 @@ def claim(
     return Claim(id=name.lower().replace(" ", "-"), status=status, evidence=f"ours {shown(ours)}; {beside}")
 
 
+def above(name: str, ours: Spread | None, bound: float, beside: str, fewest: int = FEWEST) -> Claim:
+    """That every run lies above the bound; no run does where it does not hold, and it is open where they disagree.
+
+    >>> [above("a gain", Spread(0.2, low, high, 3), 0, "").status for low, high in ((0.1, 1), (-1, 1), (-1, -0.1))]
+    ['holds', 'undecided', 'not']
+    """
+    true = ours is not None and ours.low > bound
+    return claim(name, ours, true, beside, fewest, decided=true or (ours is not None and ours.high < bound))
+
+
+def below(name: str, ours: Spread | None, bound: float, beside: str) -> Claim:
+    """That every run lies below the bound, in the same way."""
+    true = ours is not None and ours.high < bound
+    return claim(name, ours, true, beside, decided=true or (ours is not None and ours.low > bound))
+
+
 def apart(one: Spread | None, other: Spread | None) -> bool:
     """Whether neither range reaches into the other, so that which is the larger can be told."""
     return one is not None and other is not None and (one.low > other.high or other.low > one.high)

@@ -19,7 +19,7 @@ from genvet.maths.quality import frechet
 from genvet.nets.random_features import random_features
 from genvet.nets.spaces import thumbnails
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, table
+from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, above, below, median, table
 from genvet.reproduce.leakage import SOURCE
 from genvet.reproduce.leakage.attacking import DIFFERS, Key, ahead, spread
 from genvet.reproduce.leakage.networks import CHECKPOINTS, DATA, SEEDS, Data, Learned, learned
@@ -191,17 +191,15 @@ def _claims(done: Done) -> Iterator[Any]:
     plain = _over(done, "auc", "as they are")
     for way in WAYS[1:]:
         less = ahead(plain, _over(done, "auc", way))
-        yield claim(f"{way} pictures give less away", less, less and less.low > 0, "fall of the critic's AUC")
+        yield above(f"{way} pictures give less away", less, 0, "fall of the critic's AUC")
     known = [ahead(_over(done, "auc.knowing", way), _over(done, "auc", way)) for way in WAYS[1:3]]
     more: Spread | None = known[0]
-    yield claim("who knows how it was done tells more", more, more and more.low > 0, "rise of AUC, blurred pictures")
+    yield above("who knows how it was done tells more", more, 0, "rise of AUC, blurred pictures")
     hidden = median(abs(v - 0.5) for v in _over(done, "auc", "synthetic").values())
-    yield claim("synthetic pictures give nobody away", hidden, hidden and hidden.high < 0.05, "AUC less 0.5")
+    yield below("synthetic pictures give nobody away", hidden, 0.05, "AUC less 0.5")
     worse = [_ratio(_over(done, "frechet", way), _over(done, "frechet", "as they are")) for way in WAYS[1:]]
     least = min((one for one in worse if one), key=lambda one: one.value, default=None)
-    yield claim(
-        "anonymising costs quality", least, least and least.low > 1, "least rise of the Frechet distance, as a factor"
-    )
+    yield above("anonymising costs quality", least, 1, "least rise of the Frechet distance, as a factor")
 
 
 def _ratio(one: Mapping[Key, float], other: Mapping[Key, float]) -> Spread | None:

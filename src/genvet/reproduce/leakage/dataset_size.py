@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from genvet.core.report import Figure
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, table
+from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, above, table
 from genvet.reproduce.leakage import SOURCE
 from genvet.reproduce.leakage.attacking import DIFFERS, ahead, leak, over_seeds, spread
 from genvet.reproduce.leakage.networks import DATA, SEEDS, Data, Learned, learned
@@ -72,9 +72,9 @@ class DatasetSize(Experiment):
         critic, near, copies = falls("auc", "critic"), falls("auc", "nearest"), falls("replication", "copying")
         said = f"{least} records against {most}"
         claims = (
-            claim("fewer records show more to the critic", critic, critic and critic.low > 0, f"AUC, {said}"),
-            claim("fewer records show more in samples", near, near and near.low > 0, f"AUC, {said}"),
-            claim("fewer records are copied more", copies, copies and copies.low > 0, f"replication, {said}"),
+            above("fewer records show more to the critic", critic, 0, f"AUC, {said}"),
+            above("fewer records show more in samples", near, 0, f"AUC, {said}"),
+            above("fewer records are copied more", copies, 0, f"replication, {said}"),
         )
         where = ("data", "members", "attack", "measure")
         return Told((table(self.title, where, lines),), claims, (figure,) if series else (), DIFFERS)

@@ -19,7 +19,7 @@ from genvet.nets.judging import scores_of
 from genvet.nets.nearest_samples import nearest_samples
 from genvet.nets.spaces import pixels
 from genvet.reproduce.cells import Cell, Done, Numbers, Place
-from genvet.reproduce.experiment import Experiment, Line, Scale, Told, claim, largest, median, table
+from genvet.reproduce.experiment import Experiment, Line, Scale, Told, above, claim, largest, median, table
 from genvet.reproduce.leakage import SOURCE
 from genvet.reproduce.leakage.networks import Learned
 from genvet.reproduce.leakage.watching import Watched, Way, audited
@@ -154,7 +154,7 @@ class EpsilonAudit(Experiment):
         figures = (Figure(kind="bars", title="What is claimed of epsilon, and what is shown", data=data),)
         best = {way: _best(done, way) for way in WAYS}
         claims = [
-            claim(f"{way} is caught", found, found and found.low > CLAIM, f"epsilon at least, above {CLAIM:g}")
+            above(f"{way} is caught", found, CLAIM, f"epsilon at least, above {CLAIM:g}")
             for way, found in best.items()
             if way != "private"
         ]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from genvet.core.report import Claim, Figure
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, table
+from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, above, table
 from genvet.reproduce.leakage import SOURCE
 from genvet.reproduce.leakage.attacking import DIFFERS, ahead, leak, over_seeds, spread
 from genvet.reproduce.leakage.networks import SEEDS, SETTINGS, SOME, Learned, learned
@@ -90,7 +90,7 @@ class Factors(Experiment):
             least, most = (over_seeds(done, "auc", "critic", targets(scale, several[i][1])) for i in (0, -1))
             more = ahead(most, least)
             said = f"AUC of the critic, {several[-1][0]} against {several[0][0]}"
-            yield claim(words[factor], more, more and more.low > 0, said)
+            yield above(words[factor], more, 0, said)
 
     def _points(self, scale: Scale, done: Done) -> list[tuple[float, float]]:
         """Membership and reconstruction of every generator."""
@@ -104,7 +104,7 @@ class Factors(Experiment):
     def _together(self, points: list[tuple[float, float]]) -> Claim:
         found = rank_correlation(points)
         said = "Spearman's, over all generators of the table"
-        return claim("membership goes with reconstruction", found, found and found.low > 0, said, fewest=10)
+        return above("membership goes with reconstruction", found, 0, said, fewest=10)
 
 
 def rank_correlation(points: list[tuple[float, float]]) -> Spread | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.experiment import Experiment, Line, Scale, Told, claim, table
+from genvet.reproduce.experiment import Experiment, Line, Scale, Told, above, table
 from genvet.reproduce.leakage import SOURCE
 from genvet.reproduce.leakage.attacking import DIFFERS, Leak, ahead, over_seeds, spread
 from genvet.reproduce.leakage.networks import SEEDS, SETTINGS, SOME, Learned, learned
@@ -56,7 +56,7 @@ class Shadows(Experiment):
         plain, claims = every[SIGNALS[-1]]["auc"], []
         for name in SIGNALS[:-1]:
             more = ahead(every[name]["auc"], plain)
-            claims.append(claim(f"{name} tells more than the signal", more, more and more.low > 0, "difference of AUC"))
+            claims.append(above(f"{name} tells more than the signal", more, 0, "difference of AUC"))
         said = f"{SHADOWS[scale]} shadow models for each target; the papers take 64 and more of classifiers."
         return Told((table(self.title, ("score", "measure"), lines),), tuple(claims), (), (*DIFFERS, said))
 

@@ -17,7 +17,7 @@ from genvet.core.report import Claim, Figure
 from genvet.core.rng import Rng
 from genvet.core.technique import Technique
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, claim, median, table, values
+from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, above, below, median, table, values
 from genvet.reproduce.leakage.attacking import Leak, leak
 from genvet.reproduce.leakage.networks import FEW, SEEDS, Learned, learned
 from genvet.reproduce.stealing import SOURCE
@@ -175,19 +175,14 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
     weak, strong = (_by_seed(scale, done, "members.auc", n) for n in (least, most))
     low = _by_seed(scale, done, "members.low", most)
     own = {s: v.value for s in _all(scale) if (v := _of(done, "auc", WHITE, s))}
-    said = f"{most:,} queries against {least:,}"
-    yield _sure("nearer-with-queries", _less(many, few), -1, f"{said}: difference of the distance to the target")
-    words = "the stolen critic tells members: lower end of the AUC's interval, less 0.5"
-    yield _sure("stolen-critic-tells-members", _less(low, dict.fromkeys(low, 0.5)), 1, f"{words}, {most:,} queries")
-    yield _sure("more-queries-tell-more", _less(strong, weak), 1, f"{said}: difference of AUC")
-    yield _sure("own-critic-tells-more", _less(own, strong), 1, "AUC of the target's own critic, less the stolen one's")
-
-
-def _sure(name: str, found: Spread | None, sign: int, words: str) -> Claim:
-    """It holds where every seed says so, and is open where seeds disagree."""
-    ends = [] if found is None else sorted((sign * found.low, sign * found.high))
-    agree = bool(ends) and (ends[0] > 0 or ends[1] < 0)
-    return claim(f"stealing.chain.{name}", found, bool(ends) and ends[0] > 0, words, decided=agree)
+    said, name = f"{most:,} queries against {least:,}", "stealing.chain"
+    nearer, members = _less(many, few), _less(low, dict.fromkeys(low, 0.5))
+    yield below(f"{name}.nearer-with-queries", nearer, 0, f"{said}: difference of the distance to the target")
+    words = f"the stolen critic tells members: lower end of the AUC's interval, less 0.5, {most:,} queries"
+    yield above(f"{name}.stolen-critic-tells-members", members, 0, words)
+    yield above(f"{name}.more-queries-tell-more", _less(strong, weak), 0, f"{said}: difference of AUC")
+    words = "AUC of the target's own critic, less the stolen one's"
+    yield above(f"{name}.own-critic-tells-more", _less(own, strong), 0, words)
 
 
 def _chart(scale: Scale, done: Done) -> Iterator[Figure]:

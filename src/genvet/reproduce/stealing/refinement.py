@@ -17,7 +17,7 @@ from genvet.core.technique import Technique
 from genvet.maths.quality import STATISTICS
 from genvet.nets.random_features import random_features
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
-from genvet.reproduce.experiment import Line, Scale, claim, median, values
+from genvet.reproduce.experiment import Line, Scale, below, median, values
 from genvet.reproduce.stealing.pictures import CHAIN, DATA, REAL, SEEDS, target
 from genvet.reproduce.stealing.thefts import Target
 
@@ -106,7 +106,5 @@ def nearer(scale: Scale, done: Done) -> Iterator[Claim]:
                 for cell, told in done
                 if isinstance(cell, Refined) and (cell.target.data, cell.chain) == (data, chain)
             )
-            true = found is not None and found.high < 0
-            agree = true or (found is not None and found.low > 0)
             said = f"what {chain} draws kept less plain answers: difference of the kernel distance to {data}"
-            yield claim(f"stealing.js.{name}-come-nearer-{i}", found, true, said, decided=agree)
+            yield below(f"stealing.js.{name}-come-nearer-{i}", found, 0, said)

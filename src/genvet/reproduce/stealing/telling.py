@@ -7,7 +7,7 @@ from typing import Literal
 
 from genvet.core.report import Claim
 from genvet.reproduce.cells import Done
-from genvet.reproduce.experiment import FEWEST, Line, Spread, claim, median, shown, values
+from genvet.reproduce.experiment import FEWEST, Line, Spread, below, median, shown, values
 from genvet.reproduce.stealing.thefts import Theft
 
 MEASURES = {
@@ -60,10 +60,7 @@ def differences(done: Done, measure: str, one: Where, other: Where) -> Spread | 
 
 def less(done: Done, name: str, words: str, measure: str, one: Where, other: Where) -> Claim:
     """That the one has the smaller value: it holds where it does for every seed, and is open where seeds disagree."""
-    found = differences(done, measure, one, other)
-    agree = found is not None and (found.high < 0 or found.low > 0)
-    true = found is not None and found.high < 0
-    return claim(name, found, true, f"{words}: difference of {measure}, seed by seed", decided=agree)
+    return below(name, differences(done, measure, one, other), 0, f"{words}: difference of {measure}, seed by seed")
 
 
 def fidelity_below_accuracy(done: Done, name: str, measures: Sequence[str] = ("frechet", "js")) -> Claim:
