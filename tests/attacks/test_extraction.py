@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,9 @@ def test_refinement_by_a_critic_that_knows_reaches_the_real_distribution(sampler
     if sampler == "metropolis":
         assert raw == 1000 + 30 * 1500 and len(result.loot.x) + told["stuck"] == 1500  # type: ignore[operator]
     assert all(abs(told[f"calibration.{m}.z"]) < 4 for m in ("isotonic", "logistic", "identity"))  # type: ignore[arg-type]
+    assert told["refined.kernel"] < 0.25 * told["target.kernel"] and "farther" not in finding.summary  # type: ignore[operator]
+    astray = result.sides.accuracy(result.sides.space_of(result.loot.x + 0.4), Rng(2))
+    assert "farther from real data than plain answers: kernel" in replace(result, refined=astray).summary()
 
 
 def test_what_the_identity_takes_for_log_odds_is_tested() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -46,7 +47,7 @@ class AccuracyWhiteBox(Refining, Probe):
         more = (
             f"{wanted} of {len(x)} samples that it learned from are real, {min(wanted, len(real))} of them different."
         )
-        loot = type(loot)(x=x, asked=loot.asked, notes=(*loot.notes, more), told=loot.told)
+        loot = replace(loot, x=x, notes=(*loot.notes, more))
         try:
             return self.stolen(target, loot, given, rng, given.critic.module if self.from_critic else None)
         except BadInput as error:

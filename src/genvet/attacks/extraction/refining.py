@@ -158,7 +158,7 @@ class Refining(Stealing):
             for method, z in how.z.items()
         )
         raw = Measure(name="queries.raw", value=asking.asked, note="before refinement; those to calibrate among them")
-        return Loot(x=x, asked=asking.asked, notes=tuple(notes), told=(raw, *told, *zs))
+        return Loot(x=x, asked=asking.asked, notes=tuple(notes), told=(raw, *told, *zs), refined=x)
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,8 @@ class Loot:
     notes: tuple[str, ...] = ()
     told: tuple[Measure, ...] = ()
     """What else there is to tell of how it was come by."""
+    refined: Tensor | None = None
+    """What refinement kept of the target's answers, where there was any."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,6 +56,8 @@ class Stolen(Result):
     accuracy: Likeness | None
     target: Likeness | None
     """The target itself against real data: what a perfect copy has."""
+    refined: Likeness | None
+    """What refinement kept against real data, before anybody learned from it."""
     rows: Tensor
     """Features of the stolen generator's samples."""
     x: Tensor
@@ -64,13 +68,14 @@ class Stolen(Result):
         told = [f"fidelity {_told(self.fidelity)}"]
         if self.accuracy and self.target:
             told.append(f"accuracy {_told(self.accuracy)} where the target has {self.target.frechet.value:.3g}")
-        end = " ".join((f"Frechet distances in {self.sides.space}.", *self.loot.notes))
+        end = " ".join((f"Frechet distances in {self.sides.space}.", *self.loot.notes, *self._astray()))
         return f"{taken}: {', '.join(told)}. {end}"
 
     def measures(self) -> tuple[Measure, ...]:
         k = self.sides.clusters
         found = [*self.fidelity.measures("fidelity", f"stolen against target, in {self.sides.space}", k)]
-        for name, likeness, of in (("accuracy", self.accuracy, "stolen"), ("target", self.target, "target")):
+        several = (("accuracy", self.accuracy, "stolen"), ("target", self.target, "target"))
+        for name, likeness, of in (*several, ("refined", self.refined, "refined answers")):
             if likeness is not None:
                 found += likeness.measures(name, f"{of} against real samples, in {self.sides.space}", k)
         if self.accuracy is None:
@@ -85,6 +90,15 @@ class Stolen(Result):
 
     def figures(self) -> tuple[Figure | Picture, ...]:
         return (*_looks(self.sides.raw, self.x), self._shares(), self._course())
+
+    def _astray(self) -> tuple[str, ...]:
+        """A warning where refinement led away from the real data, by the distance that does not depend on n."""
+        if not (self.refined and self.target) or self.refined.kernel.low <= self.target.kernel.high:
+            return ()
+        far, near = self.refined.kernel.value, self.target.kernel.value
+        return (
+            f"What the critic kept is farther from real data than plain answers: kernel {far:.2g}, not {near:.2g}.",
+        )
 
     def _shares(self) -> Figure:
         """The paper's Figures 9 and 10: the share of every cluster, those of the target in falling order."""
@@ -157,6 +171,7 @@ class Stealing(Technique):
         against = sides(target, beside, self.samples, self.clusters, rng.fork("measuring"))
         x = trained.generator.sample(against.n, rng.fork("stolen"))
         rows = against.space_of(x)
+        kept = loot.refined if loot.refined is not None and len(loot.refined) >= FEWEST else None
         return Stolen(
             stolen=trained.generator,
             critic=trained.critic,
@@ -167,6 +182,7 @@ class Stealing(Technique):
             fidelity=against.fidelity(rows, rng.fork("fidelity")),
             accuracy=against.accuracy(rows, rng.fork("accuracy")),
             target=against.accuracy(against.target[0], rng.fork("target")),
+            refined=None if kept is None else against.accuracy(against.space_of(kept), rng.fork("refined")),
             rows=rows,
             x=x,
         )
