@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from genvet.core.report import Figure
 from genvet.page.charts import svg
 
@@ -28,3 +30,12 @@ def test_a_bundle_of_more_series_than_looks_has_no_legend() -> None:
     series = {f"kind {i}": [[float(i)], [1.0]] for i in range(13)}
     drawn = svg(Figure(kind="scatter", title="A", data={"series": series})).decode()
     assert "<!-- kind 0 -->" not in drawn
+
+
+def test_a_curve_has_the_band_that_it_is_given_and_no_other() -> None:
+    series = {"known": [[1, 2], [3.0, 4.0]], "plain": [[1, 2], [5.0, 6.0]]}
+    data = {"series": series, "bands": {"known": [[1, 2], [2.0, 3.0], [4.0, None]], "nobody": [[1], [1], [1]]}}
+    drawn = svg(Figure(kind="curve", title="A", data=data)).decode()
+    assert drawn.count('id="FillBetweenPolyCollection') == 1 and "nobody" not in drawn
+    with pytest.raises(ValueError, match="do not make a curve"):
+        svg(Figure(kind="curve", title="A", data={**data, "bands": {"known": 3}}))

@@ -134,7 +134,14 @@ def _series(axes: Axes, data: dict[str, Any], mark: Callable[..., Any], looks: S
 
 
 def _curve(axes: Axes, data: dict[str, Any]) -> None:
+    """Lines; `bands` has the low and the high end around those that are given one."""
     _series(axes, data, axes.plot, [{"color": colour} for colour in SERIES])
+    if len(data["series"]) > len(SERIES):
+        return
+    for colour, name in zip(SERIES, data["series"], strict=False):
+        if name in data.get("bands", {}):
+            x, low, high = map(_numbers, data["bands"][name])
+            axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)
 
 
 def _scatter(axes: Axes, data: dict[str, Any]) -> None:

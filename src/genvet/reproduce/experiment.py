@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from genvet.core.report import Claim, Figure, Scalar, Table
 from genvet.reproduce.cells import Cell, Done
@@ -142,6 +142,24 @@ def below(name: str, ours: Spread | None, bound: float, beside: str) -> Claim:
     """That every run lies below the bound, in the same way."""
     true = ours is not None and ours.high < bound
     return claim(name, ours, true, beside, decided=true or (ours is not None and ours.low > bound))
+
+
+def course(
+    title: str, series: Mapping[str, Mapping[Any, Spread | None]], x: str, y: str, log: bool | str = False
+) -> Figure | None:
+    """Each series over the numbers of x, with the range of its runs as a band; None where nothing is known yet."""
+    known = {name: {at: ours for at, ours in found.items() if ours} for name, found in series.items()}
+    known = {name: found for name, found in known.items() if found}
+    if not known:
+        return None
+    lines = {name: [[*found], [s.value for s in found.values()]] for name, found in known.items()}
+    several = {name: found for name, found in known.items() if any(s.n > 1 for s in found.values())}
+    bands = {
+        name: [[*found], [s.low for s in found.values()], [s.high for s in found.values()]]
+        for name, found in several.items()
+    }
+    data = {"series": lines, "bands": bands, "x": x, "y": y, "log": log}
+    return Figure(kind="curve", title=title, data=data, caption="Bands: how far the runs lie apart." * bool(bands))
 
 
 def apart(one: Spread | None, other: Spread | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import replace
 
 from genvet import engine
@@ -46,10 +47,13 @@ def report(name: str, experiment: Experiment, scale: Scale, outcome: Outcome, co
     return made.model_copy(update={"verdict": made.verdict.model_copy(update=said)})
 
 
+SAID = {"holds": "hold", "part": "in part", "not": "do not hold", "undecided": "undecided"}
+
+
 def summary(experiment: Experiment, told: Told, outcome: Outcome) -> str:
     """How many claims hold, in a sentence."""
-    counts = {s: sum(claim.status == s for claim in told.claims) for s in ("holds", "part", "not", "undecided")}
-    words = ", ".join(f"{n} {'do not hold' if s == 'not' else s}" for s, n in counts.items() if n)
+    counts = Counter[str](claim.status for claim in told.claims)
+    words = ", ".join(f"{counts[status]} {said}" for status, said in SAID.items() if counts[status])
     return f"{experiment.title}, from {len(outcome.done)} cells; of {len(told.claims)} claims: {words or 'none'}."
 
 

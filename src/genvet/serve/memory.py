@@ -112,7 +112,7 @@ class Seen:
             fits[i] = not again and not (close and neighbours is not None and sum(self.close) > neighbours)
         return fits
 
-    def answers(self, key: str) -> None:
+    def own(self, key: str) -> None:
         """This worker has taken the request of this charge."""
         self.mine[key] = None
         while len(self.mine) > self.memory:
@@ -144,7 +144,7 @@ class Memory:
         with seen.lock:
             self._read(client, seen)
             fits = seen.take(left, self._how.repeats, self._how.neighbours)
-            seen.answers(key)
+            seen.own(key)
         return fits, lambda connection: self._leave(connection, client, key, left.packed(fits), len(z))
 
     def before(self, client: int, key: str, n: int) -> Tensor:

@@ -25,6 +25,7 @@ from genvet.reproduce.experiment import (
     Told,
     apart,
     claim,
+    course,
     median,
     shown,
     table,
@@ -99,7 +100,7 @@ class Pruning(Experiment):
             for key, name in MEASURES.items()
         ]
         kept = [line for line in lines if line.ours]
-        figures = tuple(_curve(done, measure, MAKES[scale]) for measure in MEASURES)
+        figures = tuple(f for measure in MEASURES if (f := _curve(done, measure, MAKES[scale])))
         differs = (
             *scales.differs(scale),
             "Clean networks are a control: what pruning costs them, against themselves before, is owed to no backdoor.",
@@ -142,15 +143,13 @@ def _ours(done: Done, attack: str, make: Make, measure: str, share: float) -> Sp
     return median(values(done, f"{measure}@{share:g}", attack=attack, capacity=make[0], dropout=make[1]))
 
 
-def _curve(done: Done, measure: str, makes: tuple[Make, ...]) -> Figure:
+def _curve(done: Done, measure: str, makes: tuple[Make, ...]) -> Figure | None:
     """Medians over the share, by attack and make."""
-    series = {}
-    for attack, make in product((*ATTACKS, NONE), makes):
-        known = {s: found for s in SHARES if (found := _ours(done, attack, make, measure, s))}
-        if known:
-            series[f"{attack}, {_named(make)}"] = [list(known), [found.value for found in known.values()]]
-    data = {"series": series, "x": "share of the units", "y": "sum of squares", "log": False}
-    return Figure(kind="curve", title=f"{MEASURES[measure]} over the share pruned", data=data)
+    series = {
+        f"{attack}, {_named(make)}": {s: _ours(done, attack, make, measure, s) for s in SHARES}
+        for attack, make in product((*ATTACKS, NONE), makes)
+    }
+    return course(f"{MEASURES[measure]} over the share pruned", series, "share of the units", "sum of squares")
 
 
 def _claims(done: Done, make: Make) -> Iterator[Claim]:

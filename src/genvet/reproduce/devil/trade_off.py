@@ -12,7 +12,20 @@ from genvet.reproduce.devil import SOURCE, scales
 from genvet.reproduce.devil.networks import Network
 from genvet.reproduce.devil.planting import Attack
 from genvet.reproduce.devil.scoring import Effort, Scored
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, apart, claim, mean, shown, table, values
+from genvet.reproduce.experiment import (
+    Experiment,
+    Line,
+    Scale,
+    Spread,
+    Told,
+    apart,
+    claim,
+    course,
+    mean,
+    shown,
+    table,
+    values,
+)
 
 WEIGHTS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 NETWORKS: tuple[Network, ...] = ("MNIST DCGAN", "CIFAR10 DCGAN")
@@ -47,7 +60,7 @@ class TradeOff(Experiment):
             "The paper gives curves and no numbers; ours are mean and standard error.",
             *((FEWER,) if scale == "small" else ()),
         )
-        figures = tuple(_curve(done, network, measure) for network in NETWORKS for measure in MEASURES)
+        figures = tuple(f for network in NETWORKS for m in MEASURES if (f := _curve(done, network, m)))
         where = ("network", "attack", "lambda", "measure")
         return Told((table(self.title, where, lines),), tuple(_claims(done, scale)), figures, differs)
 
@@ -81,15 +94,10 @@ def _ours(done: Done, measure: str, network: Network, attack: str, weight: float
     return mean(values(done, measure, network=network, attack=attack, weight=weight))
 
 
-def _curve(done: Done, network: Network, measure: str) -> Figure:
+def _curve(done: Done, network: Network, measure: str) -> Figure | None:
     """Means over lambda, by attack."""
-    series = {}
-    for attack in ATTACKS:
-        known = {w: found for w in WEIGHTS if (found := _ours(done, measure, network, attack, w))}
-        if known:
-            series[attack] = [list(known), [found.value for found in known.values()]]
-    data = {"series": series, "x": "lambda", "y": f"{measure} (sum of squares)", "log": True}
-    return Figure(kind="curve", title=f"{network}: {measure} over lambda", data=data)
+    series = {str(attack): {w: _ours(done, measure, network, attack, w) for w in WEIGHTS} for attack in ATTACKS}
+    return course(f"{network}: {measure} over lambda", series, "lambda", f"{measure} (sum of squares)", "xy")
 
 
 def _claims(done: Done, scale: Scale) -> Iterator[Claim]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from genvet.core.report import Figure
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, above, table
+from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, above, course, table
 from genvet.reproduce.leakage import SOURCE
 from genvet.reproduce.leakage.attacking import DIFFERS, ahead, leak, over_seeds, spread
 from genvet.reproduce.leakage.networks import DATA, SEEDS, Data, Learned, learned
@@ -54,12 +53,9 @@ class DatasetSize(Experiment):
                         Line((data, str(n), variant, words), None, one)
                         for n, one in zip(SIZES[scale], found, strict=True)
                     ]
-                    known = [(n, one.value) for n, one in zip(SIZES[scale], found, strict=True) if one]
-                    if known and measure == "auc":
-                        series[f"{variant}, {data}"] = [[float(n) for n, _ in known], [v for _, v in known]]
-        figure = Figure(
-            kind="curve", title="AUC over records", data={"series": series, "x": "records", "y": "AUC", "log": "x"}
-        )
+                    if measure == "auc":
+                        series[f"{variant}, {data}"] = dict(zip(SIZES[scale], found, strict=True))
+        figure = course("AUC over records", series, "records", "AUC", "x")
         least, most = SIZES[scale][0], SIZES[scale][-1]
 
         def falls(measure: str, variant: str) -> Spread | None:
@@ -77,4 +73,4 @@ class DatasetSize(Experiment):
             above("fewer records are copied more", copies, 0, f"replication, {said}"),
         )
         where = ("data", "members", "attack", "measure")
-        return Told((table(self.title, where, lines),), claims, (figure,) if series else (), DIFFERS)
+        return Told((table(self.title, where, lines),), claims, (figure,) if figure else (), DIFFERS)

@@ -12,7 +12,7 @@ from genvet.core.technique import Technique
 from genvet.maths.quality import frechet, recall
 from genvet.nets.random_features import NAME, random_features
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, above, median, table
+from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, above, course, median, table
 from genvet.reproduce.leakage import SOURCE
 from genvet.reproduce.leakage.attacking import Leak, leak
 from genvet.reproduce.leakage.networks import Learned
@@ -213,14 +213,12 @@ def _claims(scale: Scale, done: Done) -> tuple[Claim, ...]:
 
 
 def _figures(done: Done) -> tuple[Figure, ...]:
-    series = {}
-    for measure, words in (("accuracy", "accuracy"), ("inversion", "inversion"), ("recall", "recall")):
-        found = [(e, median(_of(done, f"epsilon {e:g}", measure).values())) for e in reversed(EPSILONS)]
-        known = [(e, spread.value) for e, spread in found if spread]
-        if known:
-            series[words] = [[e for e, _ in known], [v for _, v in known]]
-    data = {"series": series, "x": "epsilon", "y": "share", "log": "x"}
-    return (Figure(kind="curve", title="What is left at each epsilon", data=data),) if series else ()
+    series = {
+        measure: {e: median(_of(done, f"epsilon {e:g}", measure).values()) for e in reversed(EPSILONS)}
+        for measure in ("accuracy", "inversion", "recall")
+    }
+    figure = course("What is left at each epsilon", series, "epsilon", "share", "x")
+    return (figure,) if figure else ()
 
 
 DIFFERS = (

@@ -17,7 +17,19 @@ from genvet.core.report import Claim, Figure
 from genvet.core.rng import Rng
 from genvet.core.technique import Technique
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, above, below, median, table, values
+from genvet.reproduce.experiment import (
+    Experiment,
+    Line,
+    Scale,
+    Spread,
+    Told,
+    above,
+    below,
+    course,
+    median,
+    table,
+    values,
+)
 from genvet.reproduce.leakage.attacking import Leak, leak
 from genvet.reproduce.leakage.networks import FEW, SEEDS, Learned, learned
 from genvet.reproduce.stealing import SOURCE
@@ -187,20 +199,17 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
 
 def _chart(scale: Scale, done: Done) -> Iterator[Figure]:
     """All three on one chart: medians over seeds, distances as a share of an untrained thief's."""
-    budgets, series = BUDGETS[scale], dict[str, list[list[float]]]()
+    budgets, series = BUDGETS[scale], dict[str, dict[float, Spread | None]]()
     bare = median(values(done, "fidelity.frechet", Chained, attacker=untrained(scale)))
     kinds = {"AUC of the stolen critic": ("members.auc", 1.0)}
     if bare and bare.value:
         kinds["distance to the target, share of an untrained thief's"] = ("fidelity.frechet", bare.value)
     for words, (name, unit) in kinds.items():
-        found = {n: median(values(done, name, Chained, asked=n, attacker=THIEF[scale])) for n in budgets}
-        known = {float(n): spread.value / unit for n, spread in found.items() if spread}
-        series |= {words: [list(known), list(known.values())]} if known else {}
-    ends = [float(budgets[0]), float(budgets[-1])]
+        found = {n: values(done, name, Chained, asked=n, attacker=THIEF[scale]) for n in budgets}
+        series[words] = {n: median(v / unit for v in told if v is not None) for n, told in found.items()}
     for which, words in ((WHITE, "AUC of the target's own critic"), (SEEN, "AUC of the target's samples")):
-        spread = _of(done, "auc", which)
-        series |= {words: [ends, [spread.value] * 2]} if spread and series else {}
-    if series:
-        data = {"series": series, "x": "queries", "y": "AUC, or share of the distance", "log": "x"}
-        title = "Queries spent, quality of the stolen model, and membership by its critic"
-        yield Figure(kind="curve", title=title, data=data)
+        series[words] = dict.fromkeys((budgets[0], budgets[-1]), _of(done, "auc", which))
+    title = "Queries spent, quality of the stolen model, and membership by its critic"
+    figure = course(title, series, "queries", "AUC, or share of the distance", "x")
+    if figure:
+        yield figure

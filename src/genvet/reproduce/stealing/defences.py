@@ -12,7 +12,7 @@ from genvet.catalogue import find
 from genvet.core.report import Claim, Figure
 from genvet.core.technique import Technique
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
-from genvet.reproduce.experiment import Experiment, Line, Scale, Told, median, table, values
+from genvet.reproduce.experiment import Experiment, Line, Scale, Told, course, median, table, values
 from genvet.reproduce.stealing import SOURCE
 from genvet.reproduce.stealing.pictures import NETS, SEEDS, differs, target, theft
 from genvet.reproduce.stealing.queries import BUDGETS
@@ -201,17 +201,15 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
 
 def _curve(scale: Scale, done: Done, net: str, guards: tuple[str, ...]) -> Figure | None:
     """Medians over seeds, a line for each guard and one for none."""
-    series: dict[str, list[list[float]]] = {}
+    series = {}
     for guard in ("", *guards):
         where = {"guard": guard, "attacker": net, "knowing": ""}
-        found = {n: median(values(done, "fidelity.frechet", Theft, asked=n, **where)) for n in BUDGETS[scale]}
-        known = {n: spread.value for n, spread in found.items() if spread}
-        series |= {_called(guard): [list(known), list(known.values())]} if known else {}
-    if not series:
-        return None
-    data = {"series": series, "x": "queries", "y": "fidelity: Frechet distance", "log": False}
+        series[_called(guard)] = {
+            n: median(values(done, "fidelity.frechet", Theft, asked=n, **where)) for n in BUDGETS[scale]
+        }
     kind = "latents" if guards is MOVING else "images"
-    return Figure(kind="curve", title=f"Theft by {net} through guards that change {kind}", data=data)
+    title = f"Theft by {net} through guards that change {kind}"
+    return course(title, series, "queries", "fidelity: Frechet distance")
 
 
 def _guard(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from genvet.core.report import Claim, Figure
 from genvet.reproduce.cells import Cell, Done
-from genvet.reproduce.experiment import Experiment, Scale, Told, median, table, values
+from genvet.reproduce.experiment import Experiment, Scale, Told, course, median, table, values
 from genvet.reproduce.stealing import SOURCE
 from genvet.reproduce.stealing.pictures import SEEDS, differs, target, theft
 from genvet.reproduce.stealing.telling import NULLS, OTHER_UNITS, fidelity_below_accuracy, less, lines
@@ -65,11 +65,8 @@ def _claims(done: Done, budgets: tuple[int, ...]) -> Iterator[Claim]:
 
 def _curve(done: Done, budgets: tuple[int, ...]) -> Figure | None:
     """Medians over seeds."""
-    series = {}
-    for kind in ("fidelity", "accuracy"):
-        found = {n: median(values(done, f"{kind}.frechet", Theft, asked=n, guard="")) for n in budgets}
-        series[kind] = [[n for n, v in found.items() if v], [v.value for v in found.values() if v]]
-    if not series["fidelity"][0]:
-        return None
-    data = {"series": series, "x": "queries", "y": "Frechet distance", "log": False}
-    return Figure(kind="curve", title="Theft over the number of queries", data=data)
+    series = {
+        kind: {n: median(values(done, f"{kind}.frechet", Theft, asked=n, guard="")) for n in budgets}
+        for kind in ("fidelity", "accuracy")
+    }
+    return course("Theft over the number of queries", series, "queries", "Frechet distance")
