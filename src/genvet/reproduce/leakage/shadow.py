@@ -56,7 +56,8 @@ class Shadows(Experiment):
         plain, claims = every[SIGNALS[-1]]["auc"], []
         for name in SIGNALS[:-1]:
             more = ahead(every[name]["auc"], plain)
-            claims.append(above(f"{name} tells more than the signal", more, 0, "difference of AUC"))
+            words = name.replace(",", "")
+            claims.append(above(f"{words} tells more than the signal", more, 0, "difference of AUC"))
         said = f"{SHADOWS[scale]} shadow models for each target; the papers take 64 and more of classifiers."
         return Told((table(self.title, ("score", "measure"), lines),), tuple(claims), (), (*DIFFERS, said))
 
