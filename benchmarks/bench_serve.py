@@ -40,6 +40,7 @@ Ask = Callable[[torch.Tensor], torch.Tensor]
 Rates = tuple[float, float]
 AT_ONCE = 64
 """Images in an answer."""
+CONNECTIONS = 32
 POLICY = """
 [clients]
 budget = 1_000_000_000
@@ -121,17 +122,22 @@ def crowd(clients: int, workers: int) -> None:
     """So many clients with 3 queries each ask 4 times, by 32 connections: what was paid for, and how fast."""
     kind, config = MODELS["dcgan 32 px, capacity 16"]
     generator = fresh(kind, config)
-    with home(generator) as folder, apart(folder, workers) as url, httpx.Client(timeout=120) as client:
+    with home(generator) as folder, apart(folder, workers) as url:
         store = Home(folder / "home").store()
         secrets = [keys.added(store, f"c{i}", budget=3) for i in range(clients)]
 
-        def ask(i: int) -> int:
-            headers = {"Authorization": f"Bearer {secrets[i % clients]}"}
-            return client.post(f"{url}/v1/sample", json={"n": 1}, headers=headers).status_code
+        def ask(connection: int) -> list[int]:
+            told = []
+            # One that threads share may close a connection that another thread has just taken.
+            with httpx.Client(timeout=120) as client:
+                for i in range(connection, 4 * clients, CONNECTIONS):
+                    headers = {"Authorization": f"Bearer {secrets[i % clients]}"}
+                    told.append(client.post(f"{url}/v1/sample", json={"n": 1}, headers=headers).status_code)
+            return told
 
         began = time.perf_counter()
-        with ThreadPoolExecutor(32) as pool:
-            told = list(pool.map(ask, range(4 * clients)))
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            told = [status for part in pool.map(ask, range(CONNECTIONS)) for status in part]
         took = time.perf_counter() - began
         used = {row.used for row in store.clients() if row.name.startswith("c")}
         store.engine.dispose()
