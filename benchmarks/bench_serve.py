@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx
 import torch
@@ -67,14 +68,15 @@ def home(generator: Generator) -> Iterator[Path]:
 
 
 @contextmanager
-def apart(folder: Path, workers: int) -> Iterator[str]:
-    """`genvet serve` in processes of its own."""
+def apart(folder: Path, workers: int) -> Iterator[tuple[str, int]]:
+    """`genvet serve` in a process group of its own: its address, and the group's number."""
     words = [sys.executable, "-m", "genvet", "serve", str(folder / "m.safetensors"), "--out", str(folder / "home")]
     words += ["--policy", str(folder / "policy.toml"), "--port", "0", "--workers", str(workers)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+    quiet: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(words, text=True, **quiet) as server:
         assert server.stdout is not None
         try:
-            yield server.stdout.readline().strip()
+            yield server.stdout.readline().strip(), server.pid
         finally:
             server.terminate()
 
@@ -122,7 +124,7 @@ def crowd(clients: int, workers: int) -> None:
     """So many clients with 3 queries each ask 4 times, by 32 connections: what was paid for, and how fast."""
     kind, config = MODELS["dcgan 32 px, capacity 16"]
     generator = fresh(kind, config)
-    with home(generator) as folder, apart(folder, workers) as url:
+    with home(generator) as folder, apart(folder, workers) as (url, _):
         store = Home(folder / "home").store()
         secrets = [keys.added(store, f"c{i}", budget=3) for i in range(clients)]
 
@@ -165,7 +167,7 @@ def measured(name: str, how: argparse.Namespace) -> None:
     with home(generator) as folder:
         with within(folder) as url:
             told(name, "processor second", [(bare[1], behind[1]) for bare, behind in beside(generator, url, z, how)])
-        with apart(folder, how.workers) as url:
+        with apart(folder, how.workers) as (url, _):
             told(name, "second", [(bare[0], behind[0]) for bare, behind in beside(generator, url, z, how)])
             one, own = latencies(RemoteQueries(url), z, 200), latencies(generator, z, 200)
     at = {p: one[int(p / 100 * len(one))] for p in (50, 99)}

@@ -39,23 +39,38 @@ LONGEST = 1.0
 
 
 @dataclass
-class Outcome:
-    """What came of all rounds."""
+class Crashes:
+    """What came of rounds that ended in a crash each."""
 
     rounds: int = 0
-    acknowledged: int = 0
-    unacknowledged: int = 0
-    """Rows that were committed, while the crash came before anybody was told."""
     lags: list[int] = field(default_factory=list)
     """Rows beyond the head, after each crash."""
     wrong: list[str] = field(default_factory=list)
 
+    @property
+    def ending(self) -> str:
+        """How the log's head fared, and how much was wrong."""
+        lagged, most = sum(lag > 0 for lag in self.lags), max(self.lags, default=0)
+        return f"the head lagged in {lagged} rounds, by {most} rows at most; {len(self.wrong)} wrong"
+
+    def code(self) -> int:
+        """Print it, with some of what was wrong: the exit code."""
+        print(self, *self.wrong[:10], sep="\n")
+        return 1 if self.wrong else 0
+
+
+@dataclass
+class Outcome(Crashes):
+    """The same, of rows."""
+
+    acknowledged: int = 0
+    unacknowledged: int = 0
+    """Rows that were committed, while the crash came before anybody was told."""
+
     def __str__(self) -> str:
-        lagged = sum(lag > 0 for lag in self.lags)
         return (
             f"{self.rounds} rounds, {self.acknowledged} rows acknowledged, {self.unacknowledged} written and not "
-            f"acknowledged; the head lagged in {lagged} rounds, by {max(self.lags, default=0)} rows at most; "
-            f"{len(self.wrong)} wrong"
+            f"acknowledged; {self.ending}"
         )
 
 
@@ -167,10 +182,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="genvet-crash-") as name:
         url = given.url or f"sqlite:///{name}/genvet.db"
         outcome = run(url, Path(name) / "log", given.rounds, given.workers, given.seed, given.hasty)
-    print(outcome)
-    for told in outcome.wrong[:10]:
-        print(told)
-    return 1 if outcome.wrong else 0
+    return outcome.code()
 
 
 if __name__ == "__main__":

@@ -20,14 +20,11 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +33,8 @@ import torch
 from safetensors.torch import save as packed
 from sqlalchemy import select, update
 
+from benchmarks.bench_serve import apart
+from benchmarks.crash_ledger import Crashes
 from genvet.core.progress import track
 from genvet.core.rng import Rng
 from genvet.files.convert import save
@@ -95,40 +94,19 @@ class Asker:
 
 
 @dataclass
-class Outcome:
+class Outcome(Crashes):
     """What came of all rounds."""
 
-    rounds: int = 0
     answered: int = 0
     again: int = 0
     ahead: int = 0
     """Requests that were paid for when the crash kept their answer back."""
-    lags: list[int] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
             f"{self.rounds} rounds, {self.answered} requests answered, {self.again} of them sent again after a crash; "
-            f"{self.ahead} times the charge stood and the answer was lost; the head lagged in "
-            f"{sum(lag > 0 for lag in self.lags)} rounds, by {max(self.lags, default=0)} rows at most; "
-            f"{len(self.wrong)} wrong"
+            f"{self.ahead} times the charge stood and the answer was lost; {self.ending}"
         )
-
-
-@contextmanager
-def service(folder: Path, workers: int) -> Iterator[tuple[str, int]]:
-    """`genvet serve` in a process group of its own, and its address; the group is killed at the end, with no word."""
-    words = [sys.executable, "-m", "genvet", "serve", str(folder / "m.safetensors"), "--out", str(folder / "home")]
-    words += ["--policy", str(folder / "policy.toml"), "--port", "0", "--workers", str(workers)]
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-    ) as started:
-        assert started.stdout is not None
-        try:
-            yield started.stdout.readline().strip(), started.pid
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
 
 
 def crash(folder: Path, askers: list[Asker], workers: int, chance: random.Random) -> list[str]:
@@ -141,7 +119,7 @@ def crash(folder: Path, askers: list[Asker], workers: int, chance: random.Random
         except AssertionError as error:
             wrong.append(f"{asker.name}: {error}")
 
-    with service(folder, workers) as (url, group):
+    with apart(folder, workers) as (url, group):
         threads = [threading.Thread(target=asking, args=(asker, url)) for asker in askers]
         for thread in threads:
             thread.start()
@@ -231,10 +209,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genvet-crash-") as name:
         outcome = run(Path(name), given.rounds, given.workers, given.clients, given.seed)
-    print(outcome)
-    for told in outcome.wrong[:10]:
-        print(told)
-    return 1 if outcome.wrong else 0
+    return outcome.code()
 
 
 if __name__ == "__main__":

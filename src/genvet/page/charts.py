@@ -146,7 +146,8 @@ def _curve(axes: Axes, data: dict[str, Any]) -> None:
 
 def _scatter(axes: Axes, data: dict[str, Any]) -> None:
     few = sum(len(x) for x, _ in data["series"].values()) <= 200
-    looks = [{"color": SERIES[i % 6], "marker": SHAPES[(i + i // 6) % 6]} for i in range(2 * len(SERIES))]
+    k = len(SERIES)
+    looks = [{"color": SERIES[i % k], "marker": SHAPES[(i + i // k) % len(SHAPES)]} for i in range(2 * k)]
 
     def dots(x: list[float], y: list[float], **look: Any) -> None:
         axes.scatter(x, y, s=26 if few else 10, linewidths=0, **look)

@@ -55,7 +55,10 @@ class Leak(Cell):
         kind: Any = find(f"membership.{self.attack}", "attack").load()
         probe: Probe = kind(**self.settings)
         generator = self.target.generator(place)
-        have = {**self._records(self.target.held(place, self.others)), "critic": self.target.critic(place)}
+        held = self.target.held(place, self.others)
+        have: dict[str, Any] = {**self._records(held), "critic": self.target.critic(place)}
+        if "reference" in probe.gift().__dataclass_fields__:
+            have |= {"reference": unasked(held.reference, list(self._records(held).values()))}
         if self.calibrated:
             beside = self.target.beside()
             have |= {"reference_model": beside.generator(place), "reference_critic": beside.critic(place)}
@@ -67,8 +70,7 @@ class Leak(Cell):
         sets = {"members": held.members, "non_members": held.non_members, "unseen": held.unseen}
         if self.of == "strangers":
             sets = {"members": held.strangers, "non_members": held.new_strangers}
-        sets = {name: _first(images, self.most) for name, images in sets.items() if len(images)}
-        return {**sets, "reference": unasked(held.reference, list(sets.values()))}
+        return {name: _first(images, self.most) for name, images in sets.items() if len(images)}
 
 
 def _first(images: Images, most: int) -> Images:

@@ -52,13 +52,13 @@ class Refined(Cell):
     def __call__(self, place: Place) -> Numbers:
         attack, rng = AccuracyMH(refined=self.chains, chain=self.chain), Rng(self.target.seed)
         generator, images = self.target.generator(place), self.target.images(place)
-        order = torch.arange(len(images))
-        given = Insider(critic=self.target.critic(place), real=images.take(order[: self.real]))
+        given = Insider(critic=self.target.critic(place), real=images.take(torch.arange(self.real)))
         view: Queries = generator.seen_as(Queries)  # type: ignore[assignment]
         asking = attack.asking(view, given, rng)
         loot = attack.refine(attack.calibrated(given, asking, rng.fork("calibration")), asking, rng)
-        n = min(len(loot.x), (len(images) - self.real) // 2)
-        rows = order[self.real :][torch.randperm(len(images) - self.real, generator=rng.fork("real").block())]
+        others = len(images) - self.real
+        n = min(len(loot.x), others // 2)
+        rows = self.real + torch.randperm(others, generator=rng.fork("real").block())
         real, other = (random_features(images.x[some]) for some in (rows[:n], rows[n : 2 * n]))
         kept, plain = random_features(loot.x[:n]), random_features(generator.sample(n, rng.fork("plain")))
         told: dict[str, float | None] = {m.name: m.value for m in loot.told} | {"kept": float(n)}
