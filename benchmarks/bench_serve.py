@@ -73,6 +73,7 @@ def apart(folder: Path, workers: int) -> Iterator[tuple[str, int]]:
     words = [sys.executable, "-m", "genvet", "serve", str(folder / "m.safetensors"), "--out", str(folder / "home")]
     words += ["--policy", str(folder / "policy.toml"), "--port", "0", "--workers", str(workers)]
     quiet: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    quiet["env"] = os.environ | {"TMPDIR": str(folder)}  # what a killed one leaves goes with the folder
     with subprocess.Popen(words, text=True, **quiet) as server:
         assert server.stdout is not None
         try:

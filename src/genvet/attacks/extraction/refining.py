@@ -102,14 +102,11 @@ class Refining(Stealing):
         x = torch.cat([w.kept for w in walks])
         chains, steps = sum(len(w.x) for w in walks), sum(len(w.x) * w.steps for w in walks)
         rate = sum(int(w.moves.sum()) for w in walks) / steps if steps else 0.0
-        told = (
-            Measure(name="acceptance", value=rate, n=steps, note="share of the proposals that chains took"),
-            Measure(
-                name="stuck", value=chains - len(x), n=chains, note="chains that never left a real sample: dropped"
-            ),
-        )
+        taken = Measure(name="acceptance", value=rate, n=steps, note="share of the proposals that chains took")
+        note = "chains that never left a real sample: dropped"
+        stuck = Measure(name="stuck", value=chains - len(x), n=chains, note=note)
         ended = f"The budget ended the chains after {walks[-1].steps} of {self.chain} draws." if asking.spent else ""
-        return self._loot(x, how, asking, told, ended, stuck=chains - len(x))
+        return self._loot(x, how, asking, taken, ended, stuck)
 
     def _proposals(self, how: Calibrated, asking: Asking, chains: int) -> Iterator[tuple[Tensor, Tensor]]:
         for _ in range(self.chain):
@@ -130,20 +127,20 @@ class Refining(Stealing):
             seen += len(x)
         x = torch.cat(kept)
         note = "share of the samples that rejection kept"
-        told = (Measure(name="acceptance", value=len(x) / seen if seen else 0.0, n=seen, note=note),)
+        taken = Measure(name="acceptance", value=len(x) / seen if seen else 0.0, n=seen, note=note)
         ended = f"The budget ended it after {seen} samples." if asking.spent else ""
-        return self._loot(x[: self.refined], how, asking, told, ended)
+        return self._loot(x[: self.refined], how, asking, taken, ended)
 
     def _loot(
-        self, x: Tensor, how: Calibrated, asking: Asking, told: tuple[Measure, ...], ended: str, stuck: int = 0
+        self, x: Tensor, how: Calibrated, asking: Asking, taken: Measure, ended: str, stuck: Measure | None = None
     ) -> Loot:
         chosen = how.z[self.calibration]
         notes = [
             f"Refined from {asking.asked} raw queries to {len(x)} samples"
-            + (f" ({stuck} chains never left a real one)." if stuck else "."),
+            + (f" ({stuck.value:.0f} chains never left a real one)." if stuck and stuck.value else "."),
             *([ended] if ended else []),
         ]
-        if (told[0].value or 0) > DULL:
+        if (taken.value or 0) > DULL:
             notes.append("Next to every draw was taken: the critic tells nothing apart.")
         if chosen is None or abs(chosen) > 3:
             z = "cannot be tested" if chosen is None else f"fails its test (Z = {chosen:.1f})"
@@ -158,7 +155,8 @@ class Refining(Stealing):
             for method, z in how.z.items()
         )
         raw = Measure(name="queries.raw", value=asking.asked, note="before refinement; those to calibrate among them")
-        return Loot(x=x, asked=asking.asked, notes=tuple(notes), told=(raw, *told, *zs), refined=x)
+        told = (raw, taken, *([stuck] if stuck else ()), *zs)
+        return Loot(x=x, asked=asking.asked, notes=tuple(notes), told=told, refined=x)
 
 
 @dataclass(frozen=True, eq=False)
