@@ -132,8 +132,10 @@ def test_the_chain_has_queries_quality_and_membership_on_one_chart() -> None:
     (figure,) = told.figures
     series = figure.data["series"]
     assert series["AUC of the stolen critic"] == [list(budgets), [pytest.approx(0.5 + 0.08 * i) for i in range(5)]]
-    share = series["distance to the target, share of an untrained thief's"][1]
-    assert share == sorted(share, reverse=True) and share[0] == pytest.approx(0.5 / 100**0.2)
+    share = series["distance to the target, share of that after 100 queries"][1]
+    assert share == [pytest.approx((100 / n) ** 0.2) for n in budgets]
+    floor = series["the same of two samples of the target"][1]
+    assert floor == [pytest.approx(0.1 / (10 / 100**0.2))] * 5
     assert series["AUC of the target's own critic"][1] == [0.99, 0.99]
     claims = ("nearer-with-queries", "stolen-critic-tells-members", "more-queries-tell-more", "own-critic-tells-more")
     assert [status(told, f"stealing.chain.{name}") for name in claims] == ["holds"] * 4

@@ -198,12 +198,15 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
 
 
 def _chart(scale: Scale, done: Done) -> Iterator[Figure]:
-    """All three on one chart: medians over seeds, distances as a share of an untrained thief's."""
+    """All three on one chart: medians over seeds, distances as a share of those after the fewest queries."""
     budgets, series = BUDGETS[scale], dict[str, dict[float, Spread | None]]()
-    bare = median(values(done, "fidelity.frechet", Chained, attacker=untrained(scale)))
+    first = median(values(done, "fidelity.frechet", Chained, asked=budgets[0], attacker=THIEF[scale]))
     kinds = {"AUC of the stolen critic": ("members.auc", 1.0)}
-    if bare and bare.value:
-        kinds["distance to the target, share of an untrained thief's"] = ("fidelity.frechet", bare.value)
+    if first and first.value:
+        kinds |= {
+            f"distance to the target, share of that after {budgets[0]} queries": ("fidelity.frechet", first.value),
+            "the same of two samples of the target": ("fidelity.frechet.null", first.value),
+        }
     for words, (name, unit) in kinds.items():
         found = {n: values(done, name, Chained, asked=n, attacker=THIEF[scale]) for n in budgets}
         series[words] = {n: median(v / unit for v in told if v is not None) for n, told in found.items()}
