@@ -139,5 +139,6 @@ def test_the_chain_has_queries_quality_and_membership_on_one_chart() -> None:
     assert series["AUC of the target's own critic"][1] == [0.99, 0.99]
     claims = ("nearer-with-queries", "stolen-critic-tells-members", "more-queries-tell-more", "own-critic-tells-more")
     assert [status(told, f"stealing.chain.{name}") for name in claims] == ["holds"] * 4
+    assert status(told, "stealing.chain.stolen-critic-tells-more-than-samples") == "holds", "0.82 against 0.8"
     flat = Chain().told("small", chained(dict.fromkeys(budgets, 0.51)))
     assert [status(flat, f"stealing.chain.{name}") for name in claims] == ["holds", "not", "undecided", "holds"]

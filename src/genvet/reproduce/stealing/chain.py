@@ -186,7 +186,7 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
     few, many = (_by_seed(scale, done, "fidelity.frechet", n) for n in (least, most))
     weak, strong = (_by_seed(scale, done, "members.auc", n) for n in (least, most))
     low = _by_seed(scale, done, "members.low", most)
-    own = {s: v.value for s in _all(scale) if (v := _of(done, "auc", WHITE, s))}
+    own, seen = ({s: v.value for s in _all(scale) if (v := _of(done, "auc", w, s))} for w in (WHITE, SEEN))
     said, name = f"{most:,} queries against {least:,}", "stealing.chain"
     nearer, members = _less(many, few), _less(low, dict.fromkeys(low, 0.5))
     yield below(f"{name}.nearer-with-queries", nearer, 0, f"{said}: difference of the distance to the target")
@@ -195,6 +195,8 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
     yield above(f"{name}.more-queries-tell-more", _less(strong, weak), 0, f"{said}: difference of AUC")
     words = "AUC of the target's own critic, less the stolen one's"
     yield above(f"{name}.own-critic-tells-more", _less(own, strong), 0, words)
+    words = "AUC of the stolen critic, less that of the target's samples"
+    yield above(f"{name}.stolen-critic-tells-more-than-samples", _less(strong, seen), 0, words)
 
 
 def _chart(scale: Scale, done: Done) -> Iterator[Figure]:
