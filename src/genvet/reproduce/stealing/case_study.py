@@ -8,14 +8,14 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
-from genvet.core.report import Claim
+from genvet.core.report import Claim, Figure
 from genvet.core.rng import Rng
 from genvet.core.technique import Technique, TrainedGenerator
 from genvet.files.convert import load_saved
 from genvet.maths.quality import STATISTICS, frechet
 from genvet.nets.random_features import NAME, random_features
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
-from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, below, median, table, values
+from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, below, course, median, table, values
 from genvet.reproduce.stealing import SOURCE
 from genvet.reproduce.stealing.pictures import DATA, SEEDS, differs, target, theft
 from genvet.reproduce.stealing.telling import NULLS, fidelity_below_accuracy, lines
@@ -24,10 +24,11 @@ from genvet.training import shadows
 from genvet.training.checkpoints import Folder, kept_by
 from genvet.training.starting import Start, begun_from
 
-SHORT: dict[Scale, int] = {"smoke": 2, "small": 300, "paper": 20_000}
-"""Steps in the new domain."""
+SHORT: dict[Scale, tuple[int, ...]] = {"smoke": (2,), "small": (30, 100, 300), "paper": (2000, 6000, 20_000)}
+"""Steps in the new domain: what is gained by a beginning shows early."""
 CHANNELS = {"fashion_mnist": "cifar10", "cifar10": "fashion_mnist", "celeba": "lsun_church", "lsun_church": "celeba"}
 """The domain that a stolen generator of each is taken to."""
+BEGUN = {"from the stolen weights": True, "from fresh weights": False}
 
 
 class Transfer(Cell):
@@ -52,7 +53,7 @@ class Transfer(Cell):
         return self.theft.techniques()
 
     def where(self) -> Mapping[str, object]:
-        return {"stolen": self.stolen, "seed": self.theft.target.seed}
+        return {"stolen": self.stolen, "trained": self.steps, "seed": self.theft.target.seed}
 
     def __call__(self, place: Place) -> Numbers:
         begun = load_saved(self.theft.kept(place) / "generator.safetensors") if self.stolen else None
@@ -86,24 +87,25 @@ class CaseStudy(Experiment):
 
     def told(self, scale: Scale, done: Done) -> Told:
         stolen = lines(done, [(("stolen from a StyleGAN2",), {})])
-        begun = {"from the stolen weights": True, "from fresh weights": False}
         moved = [
             Line(
-                (words, f"{name} in the new domain, in {NAME}"),
+                (words, f"{name} after {steps:,} steps in the new domain, in {NAME}"),
                 None,
-                median(values(done, name, Transfer, stolen=which)),
+                _moved(done, name, which, steps),
+                f"chance {null.value:.3g}" if (null := _moved(done, f"{name}.null", which, steps)) else "",
             )
-            for words, which in begun.items()
-            for name in ("frechet", "kernel", "frechet.null")
+            for words, which in BEGUN.items()
+            for steps in SHORT[scale]
+            for name in ("frechet", "kernel")
         ]
         differ = (
             "The paper's target is StyleGAN on LSUN-Bedroom at 256 pixels, and its numbers are not in what we have.",
-            f"Transfer: {SHORT[scale]:,} steps in the other data set, grey where the target is, from both beginnings.",
+            "Transfer: a training in the other data set, grey where the target is, from both beginnings.",
         )
         return Told(
             (table(self.title, ("network", "measure"), [*stolen, *moved]),),
-            tuple(_claims(done)),
-            (),
+            tuple(_claims(scale, done)),
+            tuple(_chart(scale, done)),
             (*differs(scale), *differ, NULLS),
         )
 
@@ -112,22 +114,40 @@ def _seeds(scale: Scale) -> Iterator[Cell]:
     for seed in range(1, SEEDS[scale] + 1):
         robbed = theft(scale, target(scale, "stylegan2", seed), "stylegan2")
         yield robbed
-        for stolen in (True, False):
-            yield Transfer(
-                theft=robbed,
-                to=CHANNELS[DATA[scale][0]],  # type: ignore[arg-type]
-                steps=SHORT[scale],
-                stolen=stolen,
-                samples=int(robbed.settings["samples"]),
-            )
+        for steps in reversed(SHORT[scale]):
+            for stolen in BEGUN.values():
+                yield Transfer(
+                    theft=robbed,
+                    to=CHANNELS[DATA[scale][0]],  # type: ignore[arg-type]
+                    steps=steps,
+                    stolen=stolen,
+                    samples=int(robbed.settings["samples"]),
+                )
 
 
-def _claims(done: Done) -> Iterator[Claim]:
+def _moved(done: Done, name: str, stolen: bool, steps: int) -> Spread | None:
+    return median(values(done, name, Transfer, stolen=stolen, trained=steps))
+
+
+def _chart(scale: Scale, done: Done) -> Iterator[Figure]:
+    series = {
+        words: {steps: _moved(done, "frechet", which, steps) for steps in SHORT[scale]}
+        for words, which in BEGUN.items()
+    }
+    series["two samples of the new domain"] = {s: _moved(done, "frechet.null", True, s) for s in SHORT[scale]}
+    figure = course("A stolen generator learns another domain", series, "steps", f"Frechet distance in {NAME}", True)
+    if figure:
+        yield figure
+
+
+def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
     yield fidelity_below_accuracy(done, "stealing.case-study.fidelity-below-accuracy")
-    found: list[dict[int, float]] = [{}, {}]
-    for cell, told in done:
-        if isinstance(cell, Transfer) and told["frechet"] is not None:
-            found[not cell.stolen][cell.theft.target.seed] = told["frechet"]
-    gain: Spread | None = median(found[0][seed] - found[1][seed] for seed in sorted({*found[0]} & {*found[1]}))
-    words = "distance to the new domain from the stolen weights, less that from fresh ones, seed by seed"
-    yield below("stealing.case-study.stolen-weights-help", gain, 0, words)
+    for steps in SHORT[scale]:
+        found: dict[bool, dict[int, float]] = {True: {}, False: {}}
+        for cell, told in done:
+            if isinstance(cell, Transfer) and cell.steps == steps and told["frechet"] is not None:
+                found[cell.stolen][cell.theft.target.seed] = told["frechet"]
+        both = sorted({*found[True]} & {*found[False]})
+        gain = median(found[True][seed] - found[False][seed] for seed in both)
+        words = f"distance to the new domain after {steps:,} steps from the stolen weights, less that from fresh ones"
+        yield below(f"stealing.case-study.stolen-weights-help-at-{steps}", gain, 0, words)
