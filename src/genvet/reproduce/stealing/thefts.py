@@ -29,7 +29,7 @@ from genvet.training import shadows
 from genvet.training.checkpoints import Folder, kept_by
 from genvet.training.written import write
 
-Data = Literal["gaussians", "fashion_mnist", "cifar10", "celeba", "lsun_church"]
+Data = Literal["gaussians", "fashion_mnist", "mnist", "cifar10", "celeba", "lsun_church"]
 GRID = Grid().scaled(0.4)
 """25 Gaussians with a standard deviation of 0.05 at distance 1, in units of 0.4: they lie within [-1, 1]."""
 POINTS = 50_000

@@ -26,10 +26,11 @@ from genvet.training.stylegan2 import StyleGAN2
 from genvet.training.styles import Given
 from genvet.training.written import write
 
-Data = Literal["fashion_mnist", "faces", "cifar10", "celeba"]
+Data = Literal["fashion_mnist", "mnist", "faces", "cifar10", "celeba"]
 Net = Literal["stylegan1", "stylegan2"]
 FILES: dict[Data, tuple[str, ...]] = {
     "fashion_mnist": ("fashion_mnist/train-images-idx3-ubyte.gz",),
+    "mnist": ("mnist/train-images-idx3-ubyte.gz",),
     "faces": ("faces_orl/orl_faces.npz", "faces_yaleb/yaleb_cropped_64.npz"),
     "cifar10": ("cifar10/cifar10_lossless_train4000.npz",),
     "celeba": ("celeba",),
