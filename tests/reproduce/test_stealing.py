@@ -10,6 +10,7 @@ from genvet.reproduce.experiment import Told
 from genvet.reproduce.leakage.attacking import Leak
 from genvet.reproduce.stealing import chain
 from genvet.reproduce.stealing.architectures import Architectures
+from genvet.reproduce.stealing.case_study import CaseStudy, Transfer
 from genvet.reproduce.stealing.chain import Chain, Chained
 from genvet.reproduce.stealing.defences import Defences
 from genvet.reproduce.stealing.js import PAPER, Divergences
@@ -106,6 +107,26 @@ def test_tables_share_thefts_and_the_ladder_is_whole() -> None:
     assert len(names[Priors] & names[Architectures]) == 6 and len(names[Divergences] & names[QueryCounts]) == 3
     wide = {(c.where()["attacker"], c.where()["asked"], c.guard) for c in Defences().cells("small") if of_one(c)}
     assert len(wide) == 2 * 5 * 7
+
+
+def test_a_stolen_beginning_is_judged_domain_by_domain_and_step_by_step() -> None:
+    made = []
+    for cell in CaseStudy().cells("small"):
+        if isinstance(cell, Transfer):
+            near, seed = cell.to == "mnist", cell.theft.target.seed
+            gain = (1.0 if near else -1.0) * (1 if cell.steps < 300 else 2 - seed)
+            told = {"frechet": 5.0 - gain * cell.stolen, "kernel": 1.0, "frechet.null": 0.1}
+            made.append((cell, told))
+    told = CaseStudy().told("small", made)
+    found = {(to, n): status(told, f"stealing.case-study.stolen-weights-help.{to}-{n}") for to, n in PLACES}
+    assert [found["mnist", n] for n in (30, 100, 300)] == ["holds", "holds", "undecided"]
+    assert [found["cifar10", n] for n in (30, 100, 300)] == ["not", "not", "undecided"]
+    near, far = told.figures
+    assert near.data["series"]["from the stolen weights"] == [[30, 100, 300], [4.0, 4.0, 5.0]]
+    assert "mnist" in near.title and far.data["series"]["two samples of cifar10"][1] == [0.1] * 3
+
+
+PLACES = [(to, n) for to in ("mnist", "cifar10") for n in (30, 100, 300)]
 
 
 def of_one(cell: object) -> bool:
