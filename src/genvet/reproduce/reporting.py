@@ -47,13 +47,19 @@ def report(name: str, experiment: Experiment, scale: Scale, outcome: Outcome, co
     return made.model_copy(update={"verdict": made.verdict.model_copy(update=said)})
 
 
-SAID = {"holds": "hold", "part": "in part", "not": "do not hold", "undecided": "undecided"}
+SAID = {
+    "holds": ("holds", "hold"),
+    "part": ("holds in part", "hold in part"),
+    "not": ("does not hold", "do not hold"),
+    "undecided": ("is undecided", "are undecided"),
+}
+"""Of one claim, and of several."""
 
 
 def summary(experiment: Experiment, told: Told, outcome: Outcome) -> str:
     """How many claims hold, in a sentence."""
     counts = Counter[str](claim.status for claim in told.claims)
-    words = ", ".join(f"{counts[status]} {said}" for status, said in SAID.items() if counts[status])
+    words = ", ".join(f"{counts[status]} {said[counts[status] > 1]}" for status, said in SAID.items() if counts[status])
     return f"{experiment.title}, from {len(outcome.done)} cells; of {len(told.claims)} claims: {words or 'none'}."
 
 
