@@ -100,7 +100,7 @@ class Defences(Experiment):
         figures = tuple(
             f for net in NETS for where in (MOVING, OUTGOING) for f in (_curve(scale, done, net, where),) if f
         )
-        more = f"Seeds after the first are of a PGGAN as the attacker, at {most:,} queries."
+        more = f"Seeds after the first have {most:,} queries alone."
         notes = (
             *differs(scale),
             OTHER_UNITS,
@@ -118,7 +118,7 @@ def _thefts(scale: Scale) -> Iterator[Cell]:
     most, seeds = BUDGETS[scale][-1], range(1, SEEDS[scale] + 1)
     some = seeds if scale == "paper" else seeds[:1]
     for net in reversed(NETS):
-        for seed in seeds if net == "pggan" else some:
+        for seed in seeds:
             of = target(scale, "pggan", seed)
             yield from _behind(theft(scale, of, net, n=most))
             yield from (_knowing(scale, of, net, guard, most) for guard in KNOWN if (scale, net) != ("smoke", "sngan"))
