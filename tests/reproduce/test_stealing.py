@@ -103,10 +103,13 @@ def test_tables_share_thefts_and_the_ladder_is_whole() -> None:
         kind: {cell.name for cell in kind().cells("small")}
         for kind in (QueryCounts, Architectures, Priors, Divergences, Defences)
     }
-    assert len(names[QueryCounts] & names[Defences]) == 7 + 2 * 2, "all of the first seed, ends of the others"
+    assert len(names[QueryCounts] & names[Defences]) == 7 + 2 * 4, "all of the first seed, ends of the others"
     assert len(names[Priors] & names[Architectures]) == 6 and len(names[Divergences] & names[QueryCounts]) == 3
     wide = {(c.where()["attacker"], c.where()["asked"], c.guard) for c in Defences().cells("small") if of_one(c)}
     assert len(wide) == 2 * 5 * 7
+    others = [c.where() for c in Defences().cells("small") if isinstance(c, Theft) and c.target.seed > 1]
+    ends = {tuple(at[part] for part in ("seed", "attacker", "guard", "asked")) for at in others if not at["knowing"]}
+    assert len(ends) == 2 * 2 * 7 * 2 and {n for *_, n in ends} == {BUDGETS["small"][0], BUDGETS["small"][-1]}
 
 
 def test_a_stolen_beginning_is_judged_domain_by_domain_and_step_by_step() -> None:
@@ -127,6 +130,14 @@ def test_a_stolen_beginning_is_judged_domain_by_domain_and_step_by_step() -> Non
 
 
 PLACES = [(to, n) for to in ("mnist", "cifar10") for n in (30, 100, 300)]
+
+
+def test_curves_of_guards_are_of_the_seeds_that_have_every_budget() -> None:
+    thefts = [c for c in Defences().cells("small") if isinstance(c, Theft) and not c.knowing]
+    told = Defences().told("small", [(c, {"fidelity.frechet": float(c.target.seed)}) for c in thefts])
+    assert len(told.figures) == 4
+    for figure in told.figures:
+        assert figure.data["series"]["no guard"] == [list(BUDGETS["small"]), [1.0] * 5]
 
 
 def of_one(cell: object) -> bool:

@@ -94,13 +94,13 @@ class Defences(Experiment):
         return (*_utilities(scale), *_thefts(scale))
 
     def told(self, scale: Scale, done: Done) -> Told:
-        most = BUDGETS[scale][-1]
         by_guard = table(self.title, ("guard", "attacker", "measure"), _stolen(scale, done))
         costs = table("Table 10: what guards cost", ("guard", "measure"), _costs(done))
         figures = tuple(
             f for net in NETS for where in (MOVING, OUTGOING) for f in (_curve(scale, done, net, where),) if f
         )
-        more = f"Seeds after the first have {most:,} queries alone."
+        fewest, most = BUDGETS[scale][0], BUDGETS[scale][-1]
+        more = f"Seeds after the first have {fewest:,} and {most:,} queries alone, and curves are of the first."
         notes = (
             *differs(scale),
             OTHER_UNITS,
@@ -114,18 +114,23 @@ class Defences(Experiment):
 
 
 def _thefts(scale: Scale) -> Iterator[Cell]:
-    """The largest budget first, which claims rest on; then the other ones, at small of the first seed alone."""
-    most, seeds = BUDGETS[scale][-1], range(1, SEEDS[scale] + 1)
-    some = seeds if scale == "paper" else seeds[:1]
+    """What claims rest on first: the largest budget, then the smallest; others are of the first seed alone at small."""
+    fewest, *others, most = BUDGETS[scale]
+    seeds = range(1, SEEDS[scale] + 1)
     for net in reversed(NETS):
         for seed in seeds:
             of = target(scale, "pggan", seed)
             yield from _behind(theft(scale, of, net, n=most))
             yield from (_knowing(scale, of, net, guard, most) for guard in KNOWN if (scale, net) != ("smoke", "sngan"))
-    for net in reversed(NETS):
-        for seed in some:
-            for n in BUDGETS[scale][:-1] if scale != "smoke" else BUDGETS[scale][: net == "pggan"]:
+    for net in reversed(NETS if scale != "smoke" else NETS[1:]):
+        for seed in seeds:
+            for n in (fewest, *others) if seed in _whole(scale) else (fewest,):
                 yield from _behind(theft(scale, target(scale, "pggan", seed), net, n=n))
+
+
+def _whole(scale: Scale) -> range:
+    """Seeds that have every budget: curves are of these."""
+    return range(1, {"smoke": 1, "small": 2, "paper": SEEDS["paper"] + 1}[scale])
 
 
 def _behind(plain: Theft) -> Iterator[Theft]:
@@ -200,16 +205,20 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
 
 
 def _curve(scale: Scale, done: Done, net: str, guards: tuple[str, ...]) -> Figure | None:
-    """Medians over seeds, a line for each guard and one for none."""
+    """A line for each guard and one for none, of the seeds that have every budget."""
     series = {}
     for guard in ("", *guards):
         where = {"guard": guard, "attacker": net, "knowing": ""}
-        series[_called(guard)] = {
-            n: median(values(done, "fidelity.frechet", Theft, asked=n, **where)) for n in BUDGETS[scale]
-        }
+        found = {n: _values(scale, done, where | {"asked": n}) for n in BUDGETS[scale]}
+        series[_called(guard)] = {n: median(told) for n, told in found.items()}
     kind = "latents" if guards is MOVING else "images"
     title = f"Theft by {net} through guards that change {kind}"
-    return course(title, series, "queries", "fidelity: Frechet distance")
+    return course(title, series, "queries", "fidelity: Frechet distance", "x")
+
+
+def _values(scale: Scale, done: Done, where: Mapping[str, object]) -> list[float | None]:
+    each = (values(done, "fidelity.frechet", Theft, **where, seed=seed) for seed in _whole(scale))
+    return [value for found in each for value in found]
 
 
 def _guard(name: str) -> Any:
