@@ -188,11 +188,13 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
     n, fewest = BUDGETS[scale][-1], BUDGETS[scale][0]
     for net in NETS:
         at: dict[str, Any] = {"attacker": net, "asked": n, "knowing": ""}
-        for guard in KNOWN:
-            near = f"stealing.defences.{net}.{guard.replace('_', '-')}"
+        for guard in ("", *KNOWN):
+            near = f"stealing.defences.{net}.{_called(guard).replace(' ', '-')}"
             words = f"{_called(guard)}, {n:,} queries against {fewest:,}"
             here = at | {"guard": guard}
             yield less(done, f"{near}.more-queries", words, "fidelity.frechet", here, here | {"asked": fewest})
+            if not guard:
+                continue
             words = f"no guard against {_called(guard)}"
             yield less(done, f"{near}.hinders", words, "fidelity.frechet", at | {"guard": ""}, here)
             words = f"an attacker who knows {_called(guard)} against one who does not"
