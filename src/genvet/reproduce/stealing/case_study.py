@@ -18,7 +18,7 @@ from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
 from genvet.reproduce.experiment import Experiment, Line, Scale, Spread, Told, below, course, median, table, values
 from genvet.reproduce.stealing import SOURCE
 from genvet.reproduce.stealing.pictures import SEEDS, differs, target, theft
-from genvet.reproduce.stealing.telling import NULLS, fidelity_below_accuracy, lines
+from genvet.reproduce.stealing.telling import NULLS, chance, differences, fidelity_below_accuracy, lines
 from genvet.reproduce.stealing.thefts import CHECKPOINTS, Data, Theft, learned
 from genvet.training import shadows
 from genvet.training.checkpoints import Folder, kept_by
@@ -96,7 +96,7 @@ class CaseStudy(Experiment):
                 (f"to {to}, {words}", f"{name} after {steps:,} steps, in {NAME}"),
                 None,
                 _moved(done, name, to=to, stolen=which, trained=steps),
-                _chance(done, name, to=to),
+                chance(_moved(done, f"{name}.null", to=to)),
             )
             for to in DOMAINS[scale]
             for words, which in BEGUN.items()
@@ -129,12 +129,6 @@ def _moved(done: Done, name: str, **where: object) -> Spread | None:
     return median(values(done, name, Transfer, **where))
 
 
-def _chance(done: Done, name: str, to: Data) -> str:
-    """What two samples of the new domain come to."""
-    null = _moved(done, f"{name}.null", to=to)
-    return f"chance {null.value:.3g}" if null else ""
-
-
 def _chart(scale: Scale, done: Done) -> Iterator[Figure]:
     for to in DOMAINS[scale]:
         series = {
@@ -151,14 +145,7 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
     yield fidelity_below_accuracy(done, "stealing.case-study.fidelity-below-accuracy")
     for to in DOMAINS[scale]:
         for steps in SHORT[scale]:
+            at: dict[str, object] = {"to": to, "trained": steps}
+            gain = differences(done, "frechet", at | {"stolen": True}, at | {"stolen": False}, Transfer)
             words = f"distance to {to} after {steps:,} steps from the stolen weights, less that from fresh ones"
-            yield below(f"stealing.case-study.stolen-weights-help.{to}-{steps}", _gain(done, to, steps), 0, words)
-
-
-def _gain(done: Done, to: Data, steps: int) -> Spread | None:
-    """Seed by seed."""
-    found: dict[bool, dict[int, float]] = {True: {}, False: {}}
-    for cell, told in done:
-        if isinstance(cell, Transfer) and (cell.to, cell.steps) == (to, steps) and told["frechet"] is not None:
-            found[cell.stolen][cell.theft.target.seed] = told["frechet"]
-    return median(found[True][seed] - found[False][seed] for seed in sorted({*found[True]} & {*found[False]}))
+            yield below(f"stealing.case-study.stolen-weights-help.{to}-{steps}", gain, 0, words)

@@ -33,7 +33,7 @@ from genvet.reproduce.experiment import (
 from genvet.reproduce.leakage.attacking import Leak, leak
 from genvet.reproduce.leakage.networks import FEW, SEEDS, Learned, learned
 from genvet.reproduce.stealing import SOURCE
-from genvet.reproduce.stealing.telling import NULLS
+from genvet.reproduce.stealing.telling import NULLS, chance
 from genvet.reproduce.stealing.thefts import CHECKPOINTS, numbers, slug
 from genvet.training import shadows
 from genvet.training.checkpoints import Folder, kept_by
@@ -156,9 +156,7 @@ def _seeds(scale: Scale) -> Iterator[Cell]:
 
 
 def _chance(done: Done, name: str, where: Mapping[str, object]) -> str:
-    """What two samples of one source come to."""
-    null = median(values(done, f"{name}.null", Chained, **where))
-    return f"chance {null.value:.3g}" if null else ""
+    return chance(median(values(done, f"{name}.null", Chained, **where)))
 
 
 def _of(done: Done, name: str, which: str, seed: int | None = None) -> Spread | None:

@@ -16,7 +16,7 @@ from genvet.reproduce.experiment import Experiment, Line, Scale, Told, course, m
 from genvet.reproduce.stealing import SOURCE
 from genvet.reproduce.stealing.pictures import NETS, SEEDS, differs, target, theft
 from genvet.reproduce.stealing.queries import BUDGETS
-from genvet.reproduce.stealing.telling import MEASURES, NULLS, OTHER_UNITS, less, line
+from genvet.reproduce.stealing.telling import MEASURES, NULLS, OTHER_UNITS, chance, less, line
 from genvet.reproduce.stealing.thefts import Target, Theft
 
 KNOWN = {
@@ -96,8 +96,9 @@ class Defences(Experiment):
     def told(self, scale: Scale, done: Done) -> Told:
         by_guard = table(self.title, ("guard", "attacker", "measure"), _stolen(scale, done))
         costs = table("Table 10: what guards cost", ("guard", "measure"), _costs(done))
+        whole = [(cell, told) for cell, told in done if cell.target.seed in _whole(scale)]
         figures = tuple(
-            f for net in NETS for where in (MOVING, OUTGOING) for f in (_curve(scale, done, net, where),) if f
+            f for net in NETS for where in (MOVING, OUTGOING) for f in (_curve(scale, whole, net, where),) if f
         )
         fewest, most = BUDGETS[scale][0], BUDGETS[scale][-1]
         more = f"Seeds after the first have {fewest:,} and {most:,} queries alone, and curves are of the first."
@@ -177,11 +178,16 @@ def _costs(done: Done) -> Iterator[Line]:
             null = median(values(done, f"{name}.null", Utility, guard=guard))
             note = "not defined at 64 pixels a side and less" if name == "piqe" and not ours else ""
             if guard or paper:
-                yield Line((_called(guard), words), paper, ours, f"chance {null.value:.3g}" if null else note)
+                yield Line((_called(guard), words), paper, ours, chance(null) or note)
 
 
 def _called(guard: str) -> str:
     return guard.replace("_", " ") or "no guard"
+
+
+def _near(net: str, guard: str) -> str:
+    """What the names of claims about it begin with."""
+    return f"stealing.defences.{net}.{_called(guard).replace(' ', '-')}"
 
 
 def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
@@ -189,12 +195,11 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
     for net in NETS:
         at: dict[str, Any] = {"attacker": net, "asked": n, "knowing": ""}
         for guard in ("", *KNOWN):
-            near = f"stealing.defences.{net}.{_called(guard).replace(' ', '-')}"
+            name, here = f"{_near(net, guard)}.more-queries", at | {"guard": guard}
             words = f"{_called(guard)}, {n:,} queries against {fewest:,}"
-            here = at | {"guard": guard}
-            yield less(done, f"{near}.more-queries", words, "fidelity.frechet", here, here | {"asked": fewest})
-            if not guard:
-                continue
+            yield less(done, name, words, "fidelity.frechet", here, here | {"asked": fewest})
+        for guard in KNOWN:
+            near, here = _near(net, guard), at | {"guard": guard}
             words = f"no guard against {_called(guard)}"
             yield less(done, f"{near}.hinders", words, "fidelity.frechet", at | {"guard": ""}, here)
             words = f"an attacker who knows {_called(guard)} against one who does not"
@@ -207,20 +212,16 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
 
 
 def _curve(scale: Scale, done: Done, net: str, guards: tuple[str, ...]) -> Figure | None:
-    """A line for each guard and one for none, of the seeds that have every budget."""
+    """Medians over seeds, a line for each guard and one for none."""
     series = {}
     for guard in ("", *guards):
         where = {"guard": guard, "attacker": net, "knowing": ""}
-        found = {n: _values(scale, done, where | {"asked": n}) for n in BUDGETS[scale]}
-        series[_called(guard)] = {n: median(told) for n, told in found.items()}
+        series[_called(guard)] = {
+            n: median(values(done, "fidelity.frechet", Theft, asked=n, **where)) for n in BUDGETS[scale]
+        }
     kind = "latents" if guards is MOVING else "images"
     title = f"Theft by {net} through guards that change {kind}"
     return course(title, series, "queries", "fidelity: Frechet distance", "x")
-
-
-def _values(scale: Scale, done: Done, where: Mapping[str, object]) -> list[float | None]:
-    each = (values(done, "fidelity.frechet", Theft, **where, seed=seed) for seed in _whole(scale))
-    return [value for found in each for value in found]
 
 
 def _guard(name: str) -> Any:

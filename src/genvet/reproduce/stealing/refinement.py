@@ -19,6 +19,7 @@ from genvet.nets.random_features import random_features
 from genvet.reproduce.cells import Cell, Done, Numbers, Place, Step
 from genvet.reproduce.experiment import Line, Scale, below, median, values
 from genvet.reproduce.stealing.pictures import CHAIN, DATA, REAL, SEEDS, target
+from genvet.reproduce.stealing.telling import chance
 from genvet.reproduce.stealing.thefts import Target
 
 CHAINS: dict[Scale, int] = {"smoke": 24, "small": 500, "paper": 5000}
@@ -85,8 +86,7 @@ def kept(scale: Scale, done: Done) -> Iterator[Line]:
         for chain in (CHAIN[scale], LONGER * CHAIN[scale]):
             of, where = (data, f"{chain} draws"), {"data": data, "chain": chain}
             for kind in ("frechet", "kernel"):
-                null = median(values(done, f"{kind}.null", Refined, **where))
-                note = f"chance {null.value:.3g}" if null else ""
+                note = chance(median(values(done, f"{kind}.null", Refined, **where)))
                 for side, said in words.items():
                     ours = median(values(done, f"{side}.{kind}", Refined, **where))
                     yield Line((*of, f"{said}: {kind} distance to real data"), None, ours, note)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from genvet.core.report import Claim
-from genvet.reproduce.cells import Done
+from genvet.reproduce.cells import Cell, Done
 from genvet.reproduce.experiment import FEWEST, Line, Spread, below, median, shown, values
 from genvet.reproduce.stealing.thefts import Theft
 
@@ -43,17 +43,21 @@ def lines(
 
 def line(done: Done, words: tuple[str, ...], name: str, where: Where, paper: float | None = None) -> Line:
     """One measure: the paper's number, which is in another unit, and the median over seeds beside its null."""
-    chance = median(values(done, f"{name}.null", Theft, **where))
-    notes = [f"chance {chance.value:.3g}"] if chance else []
+    notes = [chance(median(values(done, f"{name}.null", Theft, **where)))]
     notes += ["the paper's is in another unit"] if paper is not None else []
-    return Line(words, paper, median(values(done, name, Theft, **where)), "; ".join(notes))
+    return Line(words, paper, median(values(done, name, Theft, **where)), "; ".join(filter(None, notes)))
 
 
-def differences(done: Done, measure: str, one: Where, other: Where) -> Spread | None:
-    """Of the two, seed by seed: the median and the range."""
+def chance(null: Spread | None) -> str:
+    """What two samples of one source come to, as a line's note; empty where that was not measured."""
+    return f"chance {null.value:.3g}" if null else ""
+
+
+def differences(done: Done, measure: str, one: Where, other: Where, kind: type[Cell] = Theft) -> Spread | None:
+    """Of two places of such cells, seed by seed: the median and the range."""
     found: list[dict[object, float]] = []
     for where in (one, other):
-        cells = [(c.target.seed, told.get(measure)) for c, told in done if isinstance(c, Theft) and _at(c, where)]
+        cells = [(c.where()["seed"], told.get(measure)) for c, told in done if isinstance(c, kind) and _at(c, where)]
         found.append({seed: value for seed, value in cells if value is not None})
     return median([found[0][seed] - found[1][seed] for seed in sorted({*found[0]} & {*found[1]}, key=str)])
 
@@ -83,5 +87,5 @@ def beside(done: Done, measure: str, where: Where) -> str:
     return shown(median(values(done, measure, Theft, **where)))
 
 
-def _at(cell: Theft, where: Where) -> bool:
+def _at(cell: Cell, where: Where) -> bool:
     return where.items() <= cell.where().items()
