@@ -105,6 +105,7 @@ class Worth(Cell):
         x = generator.sample(self.samples, Rng(self.target.seed).fork("worth"))
         sure, labels = labeller.probabilities(x).max(dim=1)
         real, fake = random_features(held.non_members.x), random_features(x[: len(held.non_members)])
+        unseen = random_features(held.unseen.x)
         test = with_labels(place, self.target.data, held.non_members)
         pupil = taught(named(x, labels, labeller.classes), "cnn", self.labeller.settings, self.target.seed)
         best = [(labels == c).nonzero()[:, 0] for c in range(len(labeller.classes))]
@@ -112,8 +113,9 @@ class Worth(Cell):
         shown = [float((judge(x[rows]).argmax(1) == c).sum()) for c, rows in enumerate(best) if len(rows)]
         return {
             "frechet": frechet(real, fake),
-            "frechet.real": frechet(real, random_features(held.unseen.x)),
+            "frechet.real": frechet(real, unseen),
             "recall": recall(real, fake),
+            "recall.real": recall(real, unseen),
             "accuracy": pupil.accuracy(test.x, test.labels),
             "accuracy.labeller": labeller.accuracy(test.x, test.labels),
             "classes": float(len(labels.unique())),
