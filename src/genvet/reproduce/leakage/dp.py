@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -110,6 +111,7 @@ class Worth(Cell):
         pupil = taught(named(x, labels, labeller.classes), "cnn", self.labeller.settings, self.target.seed)
         best = [(labels == c).nonzero()[:, 0] for c in range(len(labeller.classes))]
         best = [rows[sure[rows].topk(min(BEST, len(rows))).indices] for rows in best]
+        promised = json.loads(generator.metadata["genvet.training"]).get("privacy", {})
         shown = [float((judge(x[rows]).argmax(1) == c).sum()) for c, rows in enumerate(best) if len(rows)]
         return {
             "frechet": frechet(real, fake),
@@ -120,6 +122,7 @@ class Worth(Cell):
             "accuracy.labeller": labeller.accuracy(test.x, test.labels),
             "classes": float(len(labels.unique())),
             "inversion": sum(shown) / (BEST * len(labeller.classes)),
+            **{name: promised[name] for name in PROMISED if name in promised},
         }
 
 
@@ -129,6 +132,13 @@ MEASURES = {
     "accuracy": "accuracy of a classifier taught by labelled samples",
     "inversion": "share of best samples of a class that show it",
 }
+PROMISED = {"epsilon": "epsilon that its record promises", "noise": "noise, in units of the norm"}
+BESIDE = {
+    "frechet": ("between records", "frechet.real"),
+    "recall": ("of records", "recall.real"),
+    "accuracy": ("chance 0.1, the labeller's", "accuracy.labeller"),
+}
+"""What a measure is to be held against."""
 ATTACKS = {"critic": "membership AUC by the critic", "nearest": "membership AUC by the nearest sample"}
 
 
@@ -151,12 +161,17 @@ class DP(Experiment):
     def told(self, scale: Scale, done: Done) -> Told:
         lines = []
         for way in WAYS:
+            for name, words in PROMISED.items():
+                if promised := median(_of(done, way.name, name).values()):
+                    lines.append(Line((way.name, words), None, promised))
             for measure, words in MEASURES.items():
-                lines.append(Line((way.name, words), None, median(_of(done, way.name, measure).values())))
+                ours = median(_of(done, way.name, measure).values())
+                lines.append(Line((way.name, words), None, ours, _beside(done, way.name, measure)))
             for attack, words in ATTACKS.items():
                 if not _asked(way, attack):
                     continue
-                lines.append(Line((way.name, words), None, median(_leaks(scale, done, way, attack).values())))
+                ours = median(_leaks(scale, done, way, attack).values())
+                lines.append(Line((way.name, words), None, ours, "chance 0.5"))
         return Told((table(self.title, ("trained", "measure"), lines),), _claims(scale, done), _figures(done), DIFFERS)
 
 
@@ -178,6 +193,14 @@ def _of(done: Done, way: str, measure: str) -> dict[int, float]:
         for cell, numbers in done
         if isinstance(cell, Worth) and cell.way == way and (value := numbers.get(measure)) is not None
     }
+
+
+def _beside(done: Done, way: str, measure: str) -> str:
+    if measure not in BESIDE:
+        return "chance 0.1"
+    words, name = BESIDE[measure]
+    found = median(_of(done, way, name).values())
+    return f"{words} {found.value:.3g}" if found else ""
 
 
 def _leaks(scale: Scale, done: Done, way: Way, attack: str) -> dict[int, float]:
