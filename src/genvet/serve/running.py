@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,14 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from genvet.core.errors import BadInput
 from genvet.core.printable import printable
 
 IDLE = 75
-"""Seconds for which a connection may be silent."""
+"""Seconds for which a connection may be silent after an answer."""
+PROMPT = 20.0
+"""Seconds for which headers are waited for, from the connection or from their first byte."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,44 @@ def running(app: FastAPI) -> Iterator[str]:
         bound.close()
 
 
+class Prompt(H11Protocol):
+    """HTTP/1.1 for strangers: who opens connections and never ends a header does not keep them open.
+
+    Uvicorn's own clock runs between an answer and the next byte alone, so that a byte now and then would stop it.
+    """
+
+    _overdue: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._awaited()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._awaited()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._heard()
+        super().connection_lost(exc)
+
+    def _awaited(self) -> None:
+        """Start the clock where headers are to come, unless it runs; stop it where they came."""
+        if self.conn.their_state is not h11.IDLE:
+            self._heard()
+        elif self._overdue is None:
+            self._overdue = self.loop.call_later(PROMPT, self.transport.abort)
+
+    def _heard(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+
+
 def _server(app: FastAPI, seconds: float, certificate: Certificate | None = None) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=Prompt,
             log_config=None,
             access_log=False,
             server_header=False,
