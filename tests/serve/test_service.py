@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load, save
 from serving import DIM, OCTETS, SHAPE, Served, ask, classifier, generator, images, keyed, live, serving, z
 
-from genvet.core.errors import AccessDenied, BudgetSpent
+from genvet.core.errors import AccessDenied, BadInput, BudgetSpent
 from genvet.core.queries import Queries, Samples
 from genvet.core.rng import Rng
 from genvet.core.technique import Nothing
@@ -180,6 +180,9 @@ def test_scores_reach_the_client_that_there_was(tmp_path: Path) -> None:
     x = torch.rand(70, *SHAPE, generator=Rng(1).block()) * 2 - 1
     true = classifier()(x)
     with live(tmp_path, classifier()) as (served, url), keyed(served):
+        with pytest.raises(BadInput, match="no generator") as error:
+            RemoteQueries(url)
+        assert "genvet attack mirror_black_box" in error.value.hint
         view = RemoteScores(url)
         assert torch.allclose(view(x), true, atol=1e-6) and (view.used, view.left) == (70, 930)
     for kind, told in (("label", 70), ("top_k", 140)):

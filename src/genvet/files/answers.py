@@ -103,11 +103,19 @@ def _told(kind: str, what: str, body: bytes) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, RecursionError):
+        other = "classifier" if kind == "generator" else "generator"
         raise BadInput(
             f"there is no {kind} at this address",
             expected=f"/v1/about that tells {what}",
             got=printable(body[:100]),
+            hint=ASKED_BY[other] if other.encode() in body[:100] else "",
         ) from None
+
+
+ASKED_BY = {
+    "classifier": "a classifier is asked by genvet attack mirror_black_box, evolution or label_only",
+    "generator": "a generator is asked by genvet guard-test, and genvet attack fidelity or nearest",
+}
 
 
 def _whole(n: object, low: int, high: int) -> bool:
