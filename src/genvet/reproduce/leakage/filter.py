@@ -280,11 +280,11 @@ def _claims(scale: Scale, done: Done) -> Iterator[Claim]:
     rate = RATE[scale]
     for null, who in (("images", "fresh"), ("outputs", "stranger")):
         share = _over(done, who, null=null)
-        # No more often than was asked but for chance: exact intervals of nine in ten cells begin below the rate.
-        lows = [told[f"{who}.low"] for _, told in _of(done, null=null)]
-        reaching = sum(low is not None and low <= rate for low in lows)
-        words = f"{reaching} of {len(lows)} exact intervals reach down to {rate:g}"
-        yield claim(f"false blocks are as asked by the null of {null}", share, reaching >= 0.9 * len(lows), words)
+        # The threshold rests on few images itself: what it promises has an interval too, and nine in ten are to meet.
+        pairs = [(told[f"{who}.low"], told["false-blocks.high"]) for _, told in _of(done, null=null)]
+        meeting = sum(low is not None and high is not None and low <= high for low, high in pairs)
+        words = f"{meeting} of {len(pairs)} exact intervals meet that of the null, asked for {rate:g}"
+        yield claim(f"false blocks are as asked by the null of {null}", share, meeting >= 0.9 * len(pairs), words)
     for variant in FILTERS:
         stopped = _over(done, "copies.stopped", variant=variant, null="outputs")
         yield claim(f"{variant} stops near copies", stopped, stopped and stopped.value > 0.5, "above half, the median")
