@@ -133,7 +133,7 @@ PRIVATE: dict[Scale, dict[str, Any]] = {
     "paper": {"steps": 9000, "batch": 512, "capacity": 64, "critic_steps": 20, "rate": 5e-4},
 }
 PLAIN: dict[Scale, dict[str, Any]] = {
-    "smoke": {"steps": 1, "batch": 4, "capacity": 2, "latent": 4},
+    "smoke": {"steps": 2, "batch": 4, "capacity": 2, "latent": 4},
     "small": {"steps": 3600, "batch": 128, "capacity": 16, "rate": 5e-4, "average": 0.99},
     "paper": {"steps": 45_000, "batch": 512, "capacity": 64, "rate": 5e-4},
 }
