@@ -163,7 +163,7 @@ class Anonymised(Experiment):
 
     def told(self, scale: Scale, done: Done) -> Told:
         lines = [
-            Line((data, way, words), None, spread(found))
+            Line((data, way, words), None, spread(found), _chance(scale, measure))
             for data in DATA
             for way in WAYS
             for measure, words in MEASURES.items()
@@ -175,6 +175,13 @@ class Anonymised(Experiment):
         note += "generator of as many other records, which is not private itself."
         where = ("data", "training pictures", "measure")
         return Told((table(self.title, where, lines),), tuple(_claims(done)), (), (*DIFFERS, note))
+
+
+def _chance(scale: Scale, measure: str) -> str:
+    """What who knows nothing comes to."""
+    if measure == "again":
+        return f"chance {1 / MEMBERS[scale]:.2g}"
+    return "chance 0.5" if measure.startswith("auc") else ""
 
 
 def _over(done: Done, measure: str, way: Way, data: Data | None = None) -> dict[Key, float]:
