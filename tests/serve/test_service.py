@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import wave
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from genvet.core.technique import Nothing
 from genvet.defences.query.gaussian_noise import GaussianNoise
 from genvet.defences.query.linear_interpolation import LinearInterpolation
 from genvet.defences.query.rounding import Rounding
-from genvet.remote import KEY, LEFT, RemoteQueries, RemoteScores
+from genvet.remote import BINARY, JSON, KEY, LEFT, RemoteQueries, RemoteScores
 from genvet.serve import keys
 from genvet.serve.service import Stands
 from genvet.serve.tampering import verify
@@ -64,6 +64,21 @@ def test_nobody_is_answered_without_a_key_but_health(served: Served) -> None:
             assert answer.headers["content-type"] == "application/problem+json"
     assert ask(served, "GET", "/metrics").status_code == 403, "clients are no operators"
     assert all("client" not in row.said or not row.said.get("charged") for row in served.log.latest(9))
+
+
+@pytest.mark.parametrize(("path", "kind"), [("sample", JSON), ("images", BINARY), ("scores", BINARY)])
+def test_a_body_is_not_read_before_the_key(served: Served, path: str, kind: str) -> None:
+    """Else a stranger could fill the memory with one, or never end it."""
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(path)
+        yield b'{"n": 1}'
+
+    headers = {"Authorization": "Bearer genvet_x", "Content-Type": kind}
+    assert ask(served, "POST", f"/v1/{path}", content=body(), headers=headers).status_code == 401 and not read
+    ask(served, "POST", f"/v1/{path}", content=body(), headers={"Content-Type": kind})
+    assert read == [path]
 
 
 def test_a_request_that_is_sent_again_is_charged_once_and_answered_the_same(served: Served) -> None:
@@ -116,13 +131,17 @@ def test_bad_bodies_are_problems_and_cost_nothing(served: Served, name: str) -> 
 
 
 def test_other_requests_that_do_not_fit(served: Served) -> None:
-    for json_body in ({}, {"n": 0}, {"n": 65}, {"n": 1e9}, {"n": "3"}, {"n": True}, {"n": 1, "m": 2}, [], None):
+    for json_body in ({}, {"n": 0}, {"n": 65}, {"n": 1e9}, {"n": "3"}, {"n": True}, {"n": 1, "m": 2}, []):
         assert ask(served, "POST", "/v1/sample", json=json_body).status_code == 422, json_body
     assert ask(served, "POST", "/v1/images", content=b"x", headers={"Content-Type": "text/plain"}).status_code == 415
     assert ask(served, "GET", "/v1/images").status_code == 405 and ask(served, "GET", "/v2/").status_code == 404
     assert ask(served, "GET", "/v1/about/").status_code == 404, "no redirects"
     assert ask(served, "POST", "/v1/scores", content=b"x", headers=OCTETS).status_code == 404
     assert images(served, z(1), key="k" * 300).status_code == 422
+    assert ask(served, "POST", "/v1/sample", content=b'{"n": 1}', headers=OCTETS).status_code == 415
+    assert ask(served, "POST", "/v1/sample").status_code == 415
+    for content, status in ((b'{"n": 1}' + b" " * 2000, 413), (b"[" * 1000, 422), (b'{"n": 1', 422), (b"", 422)):
+        assert ask(served, "POST", "/v1/sample", content=content, headers={"Content-Type": JSON}).status_code == status
 
 
 def test_a_body_larger_than_the_policy_allows_is_not_read(tmp_path: Path) -> None:

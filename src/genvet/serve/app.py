@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -12,13 +12,13 @@ from fastapi import Depends, FastAPI, Header, Path, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from genvet.core.errors import GenVetError
 from genvet.core.printable import printable
-from genvet.remote import LEFT
+from genvet.remote import JSON, LEFT
 from genvet.serve import keys, page, problems
 from genvet.serve.desk import Desk
 from genvet.serve.ledger import Ledger
@@ -33,6 +33,8 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+SMALL = 1024
+"""Bytes of a body that is no tensors."""
 HELD = "Genvet-Held"
 """Under /v1/held/ and this name, the client collects what a person decides about."""
 TIDY = 600.0
@@ -143,12 +145,11 @@ def _asking(app: FastAPI, service: Service) -> None:
         response.headers.update(_left(client.left))
         return service.about()
 
-    @app.post("/v1/sample", **_binary())
-    async def sample(client: Caller, ask: Ask, key: Key = None) -> Response:
+    @app.post("/v1/sample", **_binary("how many", JSON, Ask.model_json_schema()))
+    async def sample(request: Request, client: Caller, key: Key = None) -> Response:
         """Images for latents that the service draws."""
-        if ask.n > service.most:
-            raise Problem(422, f"so many are not answered at once: n from 1 to {service.most}")
         async with service.turn():
+            ask = await _ask(request, service)
             return _answer(await service.sample(client, ask.n, key))
 
     @app.post("/v1/images", **_binary("safetensors: `z` (n, dim), and one-hot `labels` (n, classes) where there are"))
@@ -254,11 +255,22 @@ async def _unfit(request: Request, error: Exception) -> Response:
     return _written(Problem(422, f"the request does not fit: {printable(place, 60)}: {printable(found['msg'], 100)}"))
 
 
-async def _body(request: Request, service: Service) -> bytes:
-    """The whole body, as long as it is of the right kind and no larger than the policy allows."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != BINARY:
-        raise Problem(415, f"tensors come as {BINARY}, in safetensors")
-    most = int(service.policy.limits.megabytes * 2**20)
+async def _ask(request: Request, service: Service) -> Ask:
+    """How many images are asked for. FastAPI would read a body of any length before it looked at the key."""
+    try:
+        ask = Ask.model_validate_json(await _body(request, service, JSON, SMALL))
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None
+    if ask.n > service.most:
+        raise Problem(422, f"so many are not answered at once: n from 1 to {service.most}")
+    return ask
+
+
+async def _body(request: Request, service: Service, kind: str = BINARY, most: int = 0) -> bytes:
+    """The whole body, as long as it is of this kind and no larger than `most`, or than the policy allows."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        raise Problem(415, f"this comes as {kind}")
+    most = most or int(service.policy.limits.megabytes * 2**20)
     said = request.headers.get("content-length", "")
     if said.isdecimal() and int(said) > most:
         raise Problem(413, f"a request has at most {most} bytes")
@@ -330,17 +342,19 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _problem(MEANING[status]) for status in statuses}
 
 
-def _binary(body: str = "") -> dict[str, Any]:
-    """How a route that answers with tensors is described; `body` says what it takes."""
-    kind = {"schema": {"type": "string", "format": "binary"}}
+TENSORS = {"type": "string", "format": "binary"}
+
+
+def _binary(takes: str = "", kind: str = BINARY, schema: Mapping[str, Any] = TENSORS) -> dict[str, Any]:
+    """How a route that answers with tensors is described, and the body that it reads itself."""
     headers = {
         LEFT: {"description": "Queries that the budget has left.", "schema": {"type": "integer"}},
         HELD: {"description": "Where what is held is collected: /v1/held/ and this.", "schema": {"type": "string"}},
     }
     told = "safetensors: `x`, `owner` (m,), `status` (n,); or scores, label or top"
-    good = {"description": told, "content": {BINARY: kind}, "headers": headers}
+    good = {"description": told, "content": {BINARY: {"schema": TENSORS}}, "headers": headers}
     every: dict[str, Any] = {"response_class": Response, "responses": {200: good, **_problems(*MEANING)}}
-    if body:
-        content = {"description": body, "required": True, "content": {BINARY: kind}}
-        every["openapi_extra"] = {"requestBody": content}
+    if takes:
+        body = {"description": takes, "required": True, "content": {kind: {"schema": schema}}}
+        every["openapi_extra"] = {"requestBody": body}
     return every
