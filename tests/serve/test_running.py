@@ -41,9 +41,14 @@ def test_small_answers_are_not_held_back(host: str) -> None:
 
 @pytest.fixture
 def prompt(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """A connection to a service that waits half a second for headers."""
+    """A connection to a service that waits half a second for headers, and four for a body."""
     monkeypatch.setattr(module, "PROMPT", 0.5)
+    monkeypatch.setattr(module, "GRACE", -6)
     app = FastAPI()
+
+    @app.get("/")
+    async def here() -> None:
+        pass
 
     @app.post("/")
     async def size(request: Request) -> int:
@@ -58,6 +63,16 @@ def test_headers_that_never_end_are_not_waited_for(prompt: socket.socket) -> Non
     with pytest.raises(ConnectionError):
         for _ in range(200):
             prompt.sendall(b"G")
+            time.sleep(0.05)
+
+
+def test_a_body_that_never_ends_is_not_waited_for(prompt: socket.socket) -> None:
+    """Nor where it was answered without it."""
+    prompt.sendall(b"GET / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n")
+    assert prompt.recv(4096).startswith(b"HTTP/1.1 200")
+    with pytest.raises(ConnectionError):
+        for _ in range(400):
+            prompt.sendall(b"a")
             time.sleep(0.05)
 
 

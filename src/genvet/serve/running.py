@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import h11
 import uvicorn
@@ -23,6 +24,8 @@ IDLE = 75
 """Seconds for which a connection may be silent after an answer."""
 PROMPT = 20.0
 """Seconds for which headers are waited for, from the connection or from their first byte."""
+GRACE = 5.0
+"""Seconds that whoever waits for a request leaves to the service to say so itself."""
 
 
 @dataclass(frozen=True)
@@ -79,33 +82,40 @@ def running(app: FastAPI) -> Iterator[str]:
 
 
 class Prompt(H11Protocol):
-    """HTTP/1.1 for strangers: who opens connections and never ends a header does not keep them open.
+    """HTTP/1.1 for strangers: who begins a request and never ends it does not keep the connection.
 
     Uvicorn's own clock runs between an answer and the next byte alone, so that a byte now and then would stop it.
     """
 
+    body: ClassVar[float]
+    """Seconds for which a body is waited for, whether anybody reads it or not."""
+    _part: object = None
+    """Of a request: what the clock runs for."""
     _overdue: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._awaited()
+        self._waits()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._awaited()
+        self._waits()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._heard()
+        self._stop()
         super().connection_lost(exc)
 
-    def _awaited(self) -> None:
-        """Start the clock where headers are to come, unless it runs; stop it where they came."""
-        if self.conn.their_state is not h11.IDLE:
-            self._heard()
-        elif self._overdue is None:
-            self._overdue = self.loop.call_later(PROMPT, self.transport.abort)
+    def _waits(self) -> None:
+        """A clock for the headers, and another for the body; none where nothing is to come."""
+        if self.conn.their_state is self._part:
+            return
+        self._stop()
+        self._part = self.conn.their_state
+        seconds = PROMPT if self._part is h11.IDLE else self.body if self._part is h11.SEND_BODY else None
+        if seconds is not None:
+            self._overdue = self.loop.call_later(seconds, self.transport.abort)
 
-    def _heard(self) -> None:
+    def _stop(self) -> None:
         if self._overdue is not None:
             self._overdue.cancel()
             self._overdue = None
@@ -115,13 +125,13 @@ def _server(app: FastAPI, seconds: float, certificate: Certificate | None = None
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http=Prompt,
+            http=type("Prompt", (Prompt,), {"body": seconds + GRACE}),
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,  # nobody may tell us who asks but the key
             timeout_keep_alive=IDLE,
-            timeout_graceful_shutdown=int(seconds) + 5,
+            timeout_graceful_shutdown=int(seconds + GRACE),
             ssl_certfile=certificate.certificate if certificate else None,
             ssl_keyfile=certificate.key if certificate else None,
         )
