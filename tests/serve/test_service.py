@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 import logging
 import re
+import time
 import wave
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -281,7 +284,6 @@ def test_what_fails_is_a_problem_without_a_stack_and_costs_nothing(
 
 
 def test_a_request_that_takes_too_long_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
 
     with serving(tmp_path, policy={"limits": {"seconds": 0.05}, "latents": {"source": "client"}}) as served:
         forward = type(served.service.model.module).forward
@@ -296,6 +298,34 @@ def test_no_more_wait_than_the_policy_allows(tmp_path: Path) -> None:
         served.service.waiting = 1
         answer = images(served, z(1))
         assert answer.status_code == 503 and "Retry-After" in answer.headers
+
+
+def test_one_client_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    """Whoever begins requests and ends them slowly has only so many of the places."""
+    with serving(tmp_path, policy={"limits": {"each": 2}, "latents": {"source": "client"}}) as served:
+        slow, statuses = Event(), list[int]()
+
+        async def body() -> AsyncIterator[bytes]:
+            while not slow.is_set():
+                await asyncio.sleep(0.01)
+            yield b"x"
+
+        def begun() -> None:
+            statuses.append(ask(served, "POST", "/v1/images", content=body(), headers=OCTETS).status_code)
+
+        threads = [Thread(target=begun) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        while served.service.waiting < 2:
+            time.sleep(0.01)
+        answer = images(served, z(1))
+        assert answer.status_code == 429 and "Retry-After" in answer.headers
+        other = {"Authorization": f"Bearer {keys.added(served.store, 'other')}"}
+        assert ask(served, "POST", "/v1/images", content=save({"z": z(1)}), headers=OCTETS | other).status_code == 200
+        slow.set()
+        for thread in threads:
+            thread.join()
+        assert statuses == [400, 400] and images(served, z(1)).status_code == 200
 
 
 def test_the_database_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,8 +365,6 @@ def test_what_prometheus_reads(served: Served) -> None:
 
 
 def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
     from serving import Blobs
 
     forward = Blobs.forward

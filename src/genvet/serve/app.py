@@ -148,14 +148,14 @@ def _asking(app: FastAPI, service: Service) -> None:
     @app.post("/v1/sample", **_binary("how many", JSON, Ask.model_json_schema()))
     async def sample(request: Request, client: Caller, key: Key = None) -> Response:
         """Images for latents that the service draws."""
-        async with service.turn():
+        async with service.turn(client):
             ask = await _ask(request, service)
             return _answer(await service.sample(client, ask.n, key))
 
     @app.post("/v1/images", **_binary("safetensors: `z` (n, dim), and one-hot `labels` (n, classes) where there are"))
     async def images(request: Request, client: Caller, key: Key = None) -> Response:
         """Images for latents of the client's own, where the policy lets clients choose."""
-        async with service.turn():
+        async with service.turn(client):
             return _answer(await service.images(client, await _body(request, service), key))
 
     @app.get("/v1/held/{name}", **_binary())
@@ -166,7 +166,7 @@ def _asking(app: FastAPI, service: Service) -> None:
     @app.post("/v1/scores", **_binary("safetensors: `x` (n, channels, height, width) in [-1, 1]"))
     async def scores(request: Request, client: Caller, key: Key = None) -> Response:
         """What a classifier tells of images."""
-        async with service.turn():
+        async with service.turn(client):
             return _answer(await service.scores(client, await _body(request, service), key))
 
 

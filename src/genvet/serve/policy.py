@@ -38,6 +38,8 @@ class Limits(Part):
     """From the first byte of a request to its answer."""
     waiting: Annotated[int, Field(ge=1, le=100_000)] = 1024
     """Requests at once; more are sent away with a Retry-After."""
+    each: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Of these, how many may be one client's: none keeps the others out."""
     join_ms: Annotated[float, Field(ge=0, le=1000)] = 4
     """How long the model waits for requests on their way that may join its batch."""
 

@@ -77,6 +77,10 @@ def busy(wait: float = 1.0) -> Problem:
     return Problem(503, "too many requests wait already; nothing was charged", wait=wait)
 
 
+def at_once(most: int) -> Problem:
+    return Problem(429, f"{most} of this client's requests wait already; nothing was charged", wait=1.0)
+
+
 def told(error: GenVetError) -> Problem:
     """An error of ours, which is written for people, as a problem; of our own files clients are told nothing.
 

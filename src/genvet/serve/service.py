@@ -95,7 +95,7 @@ class Service:
         self._views: OrderedDict[int, Any] = OrderedDict()
         self._kept: OrderedDict[tuple[int, str], Done] = OrderedDict()
         self._kept_bytes = 0
-        self.waiting, self.closing = 0, False
+        self.waiting, self.closing, self._turns = 0, False, Counter[int]()
         self.reviews = Reviews(store, log)
         self._whole = self._plain()
         self._holders = ", ".join(one.guard.name() for one in guards if one.otherwise == "hold")
@@ -176,16 +176,20 @@ class Service:
         return await self._paid(client, _charge(client, "/v1/scores", len(x), body, key), work)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """One request's time within the service; raises Problem where too many wait."""
+    async def turn(self, client: Client) -> AsyncIterator[None]:
+        """One request's time within the service; raises Problem where too many wait, or too many of this client's."""
         if self.closing or self.waiting >= self.policy.limits.waiting:
             raise problems.busy()
+        if self._turns[client.id] >= self.policy.limits.each:
+            raise problems.at_once(self.policy.limits.each)
         self.waiting += 1
+        self._turns[client.id] += 1
         self.metrics.waiting.inc()
         try:
             yield
         finally:
             self.waiting -= 1
+            self._turns[client.id] -= 1
             self.metrics.waiting.dec()
 
     def close(self) -> None:
