@@ -284,7 +284,6 @@ def test_what_fails_is_a_problem_without_a_stack_and_costs_nothing(
 
 
 def test_a_request_that_takes_too_long_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-
     with serving(tmp_path, policy={"limits": {"seconds": 0.05}, "latents": {"source": "client"}}) as served:
         forward = type(served.service.model.module).forward
         monkeypatch.setattr(type(served.service.model.module), "forward", lambda *a: (time.sleep(0.2), forward(*a))[1])
