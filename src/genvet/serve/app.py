@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from genvet.core.errors import GenVetError
 from genvet.core.printable import printable
 from genvet.remote import JSON, LEFT
-from genvet.serve import keys, page, problems
+from genvet.serve import bodies, keys, page, problems
 from genvet.serve.desk import Desk
 from genvet.serve.ledger import Ledger
 from genvet.serve.logs import log
@@ -156,7 +156,7 @@ def _asking(app: FastAPI, service: Service) -> None:
     async def images(request: Request, client: Caller, key: Key = None) -> Response:
         """Images for latents of the client's own, where the policy lets clients choose."""
         async with service.turn(client):
-            return _answer(await service.images(client, await _body(request, service), key))
+            return _answer(await service.images(client, await _tensors(request, service), key))
 
     @app.get("/v1/held/{name}", **_binary())
     async def held(client: Caller, name: Annotated[str, Path(max_length=64)]) -> Response:
@@ -167,7 +167,7 @@ def _asking(app: FastAPI, service: Service) -> None:
     async def scores(request: Request, client: Caller, key: Key = None) -> Response:
         """What a classifier tells of images."""
         async with service.turn(client):
-            return _answer(await service.scores(client, await _body(request, service), key))
+            return _answer(await service.scores(client, await _tensors(request, service), key))
 
 
 def _operating(app: FastAPI, service: Service) -> None:
@@ -258,7 +258,7 @@ async def _unfit(request: Request, error: Exception) -> Response:
 async def _ask(request: Request, service: Service) -> Ask:
     """How many images are asked for. FastAPI would read a body of any length before it looked at the key."""
     try:
-        ask = Ask.model_validate_json(await _body(request, service, JSON, SMALL))
+        ask = Ask.model_validate_json(await bodies.read(request, JSON, SMALL, service.policy.limits.seconds))
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from None
     if ask.n > service.most:
@@ -266,25 +266,9 @@ async def _ask(request: Request, service: Service) -> Ask:
     return ask
 
 
-async def _body(request: Request, service: Service, kind: str = BINARY, most: int = 0) -> bytes:
-    """The whole body, as long as it is of this kind and no larger than `most`, or than the policy allows."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
-        raise Problem(415, f"this comes as {kind}")
-    most = most or int(service.policy.limits.megabytes * 2**20)
-    said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said) > most:
-        raise Problem(413, f"a request has at most {most} bytes")
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(service.policy.limits.seconds):
-            async for part in request.stream():
-                size += len(part)
-                if size > most:
-                    raise Problem(413, f"a request has at most {most} bytes")
-                parts.append(part)
-    except TimeoutError:
-        raise Problem(408, "the request took too long to arrive") from None
-    return b"".join(parts)
+async def _tensors(request: Request, service: Service) -> bytes:
+    limits = service.policy.limits
+    return await bodies.read(request, BINARY, int(limits.megabytes * 2**20), limits.seconds)
 
 
 def _answer(answer: Answer) -> Response:

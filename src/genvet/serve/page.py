@@ -25,7 +25,7 @@ from markupsafe import Markup
 
 from genvet.core.errors import GenVetError
 from genvet.core.printable import printable
-from genvet.serve import keys, sessions
+from genvet.serve import bodies, keys, sessions
 from genvet.serve.desk import CLIENTS, Desk
 from genvet.serve.problems import Problem
 from genvet.serve.sessions import LASTING, Session
@@ -34,6 +34,8 @@ from genvet.serve.tampering import verify
 PLACE, COOKIE = "/desk", "genvet_desk"
 LARGEST = 8 << 10
 """Bytes of a form."""
+SECONDS = 60.0
+"""For which a form is waited for."""
 LONGEST = 1 << 24
 """Characters of one value on a page: images are."""
 FORM = "application/x-www-form-urlencoded"
@@ -168,13 +170,7 @@ async def _form(request: Request) -> dict[str, str]:
     # A browser that says which site it is says so whatever the referrer policy; Origin may then be "null".
     if site not in ("same-origin", "none") if site else not ours:
         raise Problem(403, "another site may not send this form")
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise Problem(415, f"a form comes as {FORM}")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST:
-            raise Problem(413, f"a form has at most {LARGEST} bytes")
+    body = await bodies.read(request, FORM, LARGEST, SECONDS)
     try:
         fields = parse_qs(body.decode(), strict_parsing=True, max_num_fields=10)
     except ValueError:
